@@ -1,0 +1,54 @@
+"""`POST /v1/chat/completions`: a raw ASGI endpoint, without request or response objects (they would cost more than
+the chain).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import monotonic
+
+from proxy.api.body import read_json_body
+from proxy.api.respond import Exchange, Pace, Receive, Send, write_error
+from proxy.api.surface import Desk, Surface
+from proxy.call import Call
+from proxy.chain import choose_request_id, new_id
+from proxy.errors import ClientGone, GatewayError
+from proxy.wire.chat import parse_chat_request
+
+
+class ChatEndpoint:
+    """Reads a chat request, runs it through the chain of the world in force, and writes the answer."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def __call__(self, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+        """Serve one request whose headers the guard has passed."""
+        received_at = monotonic()
+        surface = self._desk.surface
+        call_id = new_id()
+        request_id = choose_request_id(headers, call_id)
+        try:
+            body = await read_json_body(headers, receive, surface.max_body_bytes, lambda: surface.identify(headers))
+            request = parse_chat_request(body)
+        except GatewayError as error:
+            await self._refuse(error, surface, request_id, send)
+            return
+        # The world may have changed while the body came in. From here to the exchange's entry nothing awaits, so that a
+        # reload sees either an exchange to wait for or a call on the new world.
+        surface = self._desk.surface
+        call = Call(call_id, request_id, received_at, headers, request)
+        commit_after_s = surface.catalogue.commit_after_s(request.model)
+        pace = Pace(commit_after_s, surface.comment_every_s)
+        exchange = Exchange(call, surface.handler, receive, send, pace)
+        self._desk.exchanges.add(exchange)
+        try:
+            await exchange.run()
+        finally:
+            self._desk.exchanges.discard(exchange)
+
+    async def _refuse(self, error: GatewayError, surface: Surface, request_id: str, send: Send) -> None:
+        """The request never became a call: the fact is counted and logged, and nothing of what it said."""
+        surface.trace.refuse(request_id, error)
+        if not isinstance(error, ClientGone):
+            await write_error(send, error, [(b"x-request-id", request_id.encode("ascii"))])

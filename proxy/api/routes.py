@@ -1,0 +1,113 @@
+"""Which path is answered by what. Matched exactly on the raw path of the request line, never on a URL rebuilt from
+its Host; what is not listed is 404 in OpenAI's shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from proxy.api.admin import AdminEndpoint, Reloader
+from proxy.api.chat import ChatEndpoint
+from proxy.api.guard import check
+from proxy.api.health import HealthEndpoint
+from proxy.api.models import ModelsEndpoint
+from proxy.api.respond import Receive, Send, write_error
+from proxy.api.surface import Desk
+from proxy.chain import choose_request_id, new_id
+from proxy.errors import GatewayError, MethodNotAllowed, NotFound
+
+Scope = MutableMapping[str, Any]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+CHAT: Final = "/v1/chat/completions"
+_MODELS: Final = "/v1/models/"
+
+
+class Face:
+    """An ASGI application: the guard, then the route."""
+
+    def __init__(self, desk: Desk, routes: Mapping[str, Mapping[str, Endpoint]], chat: ChatEndpoint | None) -> None:
+        """`routes`: path -> method -> endpoint. `chat` has a way of its own, short of everything it can do without."""
+        self._desk = desk
+        self._routes = routes
+        self._chat = chat
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request. Other scopes (websocket, lifespan) are never sent here: the listener has them off."""
+        headers: dict[bytes, bytes] = {}
+        try:
+            headers = check(scope)
+            path, method = scope["path"], scope["method"]
+            if path == CHAT and self._chat is not None:
+                if method != "POST":
+                    raise _wrong_method(method, path, ["POST"])
+                await self._chat(headers, receive, send)
+                return
+            await self._serve(scope, headers, receive, send)
+        except GatewayError as error:
+            await self._refuse(error, headers, send)
+
+    async def _serve(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        methods = self._routes.get(path)
+        params: dict[str, str] = {}
+        if methods is None and path.startswith(_MODELS) and path != _MODELS:
+            # A model's name may hold slashes; it is looked up, and never used as a path.
+            methods, params = self._routes.get(f"{_MODELS}{{model}}"), {"model": path[len(_MODELS) :]}
+        if methods is None:
+            raise NotFound(f"There is nothing at {method} {path[:200]}. The chat endpoint is POST {CHAT}.")
+        endpoint = methods.get("GET" if method == "HEAD" else method)
+        if endpoint is None:
+            raise _wrong_method(method, path, sorted(methods))
+        request = Request({**scope, "path_params": params, "state": {"headers": headers}}, receive)
+        response = await endpoint(request)
+        response.headers["x-request-id"] = choose_request_id(headers, new_id())
+        await response({**scope}, receive, send)
+
+    async def _refuse(self, error: GatewayError, headers: dict[bytes, bytes], send: Send) -> None:
+        request_id = choose_request_id(headers, new_id())
+        self._desk.surface.trace.refuse(request_id, error)
+        extra = [(b"x-request-id", request_id.encode("ascii"))]
+        if not headers:
+            extra.append(
+                (b"connection", b"close")
+            )  # the guard refused it: what follows on this connection isn't trusted
+        if isinstance(error, MethodNotAllowed):
+            extra.append((b"allow", ", ".join(error.allowed).encode("ascii")))
+        await write_error(send, error, extra)
+
+
+def client_face(desk: Desk) -> Face:
+    """What clients see, on `server.listen`."""
+    models, health = ModelsEndpoint(desk), HealthEndpoint(desk)
+    routes: dict[str, dict[str, Endpoint]] = {
+        "/v1/models": {"GET": models.list},
+        "/v1/models/{model}": {"GET": models.show},
+        **_probes(health),
+    }
+    return Face(desk, routes, ChatEndpoint(desk))
+
+
+def admin_face(desk: Desk, reloader: Reloader) -> Face:
+    """What operators and Prometheus see, on `server.admin_listen`."""
+    admin = AdminEndpoint(desk, reloader)
+    routes: dict[str, dict[str, Endpoint]] = {
+        "/metrics": {"GET": admin.metrics},
+        "/admin/v1/config": {"GET": admin.show_config},
+        "/admin/v1/config/check": {"POST": admin.check_config},
+        "/admin/v1/config/reload": {"POST": admin.reload_config},
+        **_probes(HealthEndpoint(desk)),
+    }
+    return Face(desk, routes, None)
+
+
+def _probes(health: HealthEndpoint) -> dict[str, dict[str, Endpoint]]:
+    return {"/livez": {"GET": health.live}, "/readyz": {"GET": health.ready}, "/healthz": {"GET": health.health}}
+
+
+def _wrong_method(method: str, path: str, allowed: list[str]) -> MethodNotAllowed:
+    return MethodNotAllowed(f"{path} does not take {method}, only {' or '.join(allowed)}.", allowed)

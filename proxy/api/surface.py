@@ -1,0 +1,49 @@
+"""What the HTTP face needs of a world, and nothing more. A reload swaps the whole of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import time
+from typing import Protocol
+
+from proxy.api.respond import Exchange
+from proxy.call import Handler, Principal, RequestHeaders
+from proxy.chain import Catalogue, Trace
+from proxy.keyring import Admin, Keyring
+from proxy.observe import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """One world, seen from the endpoints."""
+
+    handler: Handler
+    catalogue: Catalogue
+    keyring: Keyring[Principal]
+    admins: Keyring[Admin]
+    trace: Trace
+    metrics: Metrics
+    max_body_bytes: int
+    comment_every_s: float
+    config_hash: str
+    loaded_at: float  #: Unix time in seconds
+
+    def identify(self, headers: RequestHeaders) -> Principal:
+        """Who is calling, by the key in the headers. Raises InvalidKey."""
+        return self.keyring.find(headers, time())
+
+    def identify_admin(self, headers: RequestHeaders) -> Admin:
+        """Which operator is calling. Raises InvalidKey."""
+        return self.admins.find(headers, time())
+
+
+class Desk(Protocol):
+    """What the endpoints share: the surface of the hour, the exchanges under way, and whether we are going away."""
+
+    exchanges: set[Exchange]
+    draining: bool
+
+    @property
+    def surface(self) -> Surface:
+        """The surface in force now; hold on to what it gave for the whole of a call."""
+        ...

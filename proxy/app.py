@@ -1,0 +1,168 @@
+"""The composition root: builds a whole world from a config, and swaps worlds when the config changes. The only file
+that knows every room.
+
+A world is the providers, models, teams and chain of one config. A reload builds the next one aside and swaps one
+reference: calls in flight finish on the world they began in, connections of unchanged providers are carried over, and
+a config that does not hold leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import monotonic, time
+
+from proxy.api import Exchange, Surface
+from proxy.chain import Auth, Catalogue, Fallback, Model, Route, Trace, build_chain
+from proxy.config import Config, ConfigFaults, Fault, Loaded, ModelConfig
+from proxy.keyring import admin_keyring, client_keyring
+from proxy.observe import CallLog, Metrics
+from proxy.providers import Patience, Provider, build_provider
+from routing import Router, Target
+
+#: How often a retired world is asked whether its last call has ended, in seconds.
+_RETIRE_POLL_S = 0.1
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that is built from one config."""
+
+    config: Config
+    surface: Surface
+    providers: Mapping[str, Provider]
+
+
+class Gateway:
+    """Holds the world in force, and what outlives worlds: metrics, the log, the exchanges under way."""
+
+    def __init__(self, load: Callable[[], Loaded], metrics: Metrics, log: CallLog) -> None:
+        """`load` reads and verifies the config as it stands; it raises ConfigFaults, here as on every reload."""
+        self._load = load
+        self._metrics = metrics
+        self._trace = Trace(metrics, log, monotonic)
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
+        self.exchanges: set[Exchange] = set()
+        self.draining = False
+        loaded = load()
+        self._world = self._build(loaded, {}, None)
+        metrics.config_loaded(loaded.config_hash)
+
+    @property
+    def surface(self) -> Surface:
+        """See `Desk.surface`."""
+        return self._world.surface
+
+    @property
+    def config(self) -> Config:
+        """The config in force."""
+        return self._world.config
+
+    def check(self) -> tuple[Fault, ...]:
+        """See `Reloader.check`."""
+        return self._load().warnings
+
+    async def reload(self) -> bool:
+        """See `Reloader.reload`."""
+        async with self._reloading:
+            try:
+                loaded = await asyncio.to_thread(self._load)
+            except ConfigFaults as error:
+                self._metrics.config_reloaded(ok=False)
+                _logger.error("config rejected, the old one stays in force:\n%s", error)
+                raise
+            old = self._world
+            if loaded.config == old.config:
+                return False
+            for warning in loaded.warnings:
+                _logger.warning("config: %s", warning)
+            self._world = self._build(loaded, old.providers, old.config)
+            self._metrics.config_reloaded(ok=True)
+            self._metrics.config_loaded(loaded.config_hash)
+            _logger.info("config %s is in force (was %s)", loaded.config_hash, old.surface.config_hash)
+            task = asyncio.create_task(self._retire(old, self._world))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+            return True
+
+    def stop_exchanges(self) -> int:
+        """End every call that is still under way with an error it can retry on; how many there were."""
+        exchanges = list(self.exchanges)
+        for exchange in exchanges:
+            exchange.stop("draining")
+        return len(exchanges)
+
+    async def aclose(self) -> None:
+        """Close every provider. Call it when no exchange is left."""
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+        for provider in self._world.providers.values():
+            await provider.aclose()
+
+    def _build(self, loaded: Loaded, old_providers: Mapping[str, Provider], old: Config | None) -> World:
+        config = loaded.config
+        providers = {
+            name: old_providers[name]
+            if old is not None
+            and _asked_models(old, name) == _asked_models(config, name)
+            and old.providers.get(name) == settings
+            else build_provider(name, settings, _asked_models(config, name))
+            for name, settings in config.providers.items()
+        }
+        catalogue = Catalogue([_describe_model(name, settings) for name, settings in config.models.items()])
+        router = Router({name: _targets_of(settings) for name, settings in config.models.items()})
+        keyring = client_keyring(config.teams)
+        route = Route(router, catalogue, providers, self._metrics, monotonic)
+        surface = Surface(
+            handler=build_chain(self._trace, Auth(keyring, catalogue, time), route),
+            catalogue=catalogue,
+            keyring=keyring,
+            admins=admin_keyring(config.admin),
+            trace=self._trace,
+            metrics=self._metrics,
+            max_body_bytes=config.server.max_body_bytes,
+            comment_every_s=config.server.keepalive_comment_s,
+            config_hash=loaded.config_hash,
+            loaded_at=time(),
+        )
+        return World(config, surface, providers)
+
+    async def _retire(self, old: World, new: World) -> None:
+        """Close the providers that only the old world knew, once its last call has ended."""
+        dropped = [provider for name, provider in old.providers.items() if new.providers.get(name) is not provider]
+        served = set(self.exchanges)  # every one of them began on the old world, or on one before it
+        while served & self.exchanges:
+            await asyncio.sleep(_RETIRE_POLL_S)
+        for provider in dropped:
+            await provider.aclose()
+
+
+def _asked_models(config: Config, provider: str) -> tuple[str, ...]:
+    """The provider's models that any target asks for, sorted."""
+    asked = {
+        target.model for model in config.models.values() for target in model.targets if target.provider == provider
+    }
+    return tuple(sorted(asked))
+
+
+def _targets_of(settings: ModelConfig) -> list[Target]:
+    return [Target(f"{target.provider}/{target.model}", target.provider, target.model) for target in settings.targets]
+
+
+def _describe_model(name: str, settings: ModelConfig) -> Model:
+    timeouts = settings.timeouts
+    return Model(
+        name=name,
+        aliases=tuple(settings.aliases),
+        patience=Patience(timeouts.connect_s, timeouts.first_token_s, timeouts.idle_s, timeouts.total_s),
+        commit_after_s=timeouts.commit_after_s,
+        fallbacks=tuple(
+            Fallback(fallback.on, fallback.model) for fallback in settings.fallbacks if fallback.model is not None
+        ),
+    )

@@ -1,0 +1,112 @@
+"""What travels through the chain: a Call going down, an Answer climbing back; and the one protocol of the layers
+between.
+
+Two rules carry the design. Whoever reserves something registers its return on `call.closing` in the same function;
+the answer writer closes it exactly once, whatever happened (a generator's `finally` never runs if the client leaves
+before the first chunk; the exit stack does). And a stream travels as blocks: bytes holding whole SSE events, parsed
+only where somebody must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from proxy.wire.chat import ChatRequest
+from proxy.wire.usage import Usage
+
+#: Header names are lower case, as ASGI gives them.
+RequestHeaders = Mapping[bytes, bytes]
+ResponseHeaders = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is calling: a client key, and what its team may do."""
+
+    team: str
+    key_name: str
+    models: frozenset[str] | None  #: configured model names this team may use; None allows all
+    expires_at: float | None = None  #: Unix time in seconds; None never expires
+
+    def may_use(self, model: str) -> bool:
+        """Is this configured model (not an alias) allowed?"""
+        return self.models is None or model in self.models
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try at one target."""
+
+    target: str
+    model: str  #: as the provider calls it
+    provider: str
+    started_at: float  #: monotonic seconds
+    waited_s: float = 0.0  #: time spent waiting for the provider, up to its first event or its whole JSON body
+    error: str | None = None  #: `kind` of the failure; None while it goes well
+
+
+@dataclass(slots=True)
+class Call:
+    """One client request, from its first byte to its last. The only mutable value of the chain."""
+
+    id: str  #: made here, unique; what the books know the call by
+    request_id: str  #: what the client sees in `x-request-id`: its own if sane, else `id`
+    received_at: float  #: monotonic seconds
+    headers: RequestHeaders  #: as they stood before the body was read (trailers can't add to them)
+    request: ChatRequest
+    model: str = ""  #: the configured model that `request.model` names; empty until it is resolved
+    principal: Principal | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    usage: Usage | None = None  #: as reported by the provider; None while nothing was reported
+    first_block_at: float | None = None  #: monotonic seconds; when the first byte of the answer's body was ready
+    strategy: str = ""  #: how routing ordered the last plan
+    fallback: str | None = None  #: the configured model that answered in place of `model`
+    status: int = 0  #: HTTP status the client was sent, or would have been; 0 while that is open
+    error: str | None = None  #: `kind` of the error the call ended in
+    closing: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds spent waiting for providers so far; what is left of the duration is our own overhead."""
+        return sum(attempt.waited_s for attempt in self.attempts)
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a layer gives back: a whole body, or a stream of blocks, never both."""
+
+    status: int
+    headers: ResponseHeaders
+    source: str  #: `upstream`; later also `cache:exact`, `cache:semantic`, `template`
+    body: bytes = b""
+    #: Each block holds whole SSE events. A failure after the first block is raised from it as a GatewayError.
+    blocks: AsyncGenerator[bytes, None] | None = None
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+class Middleware(Protocol):
+    """One layer of the chain."""
+
+    async def __call__(self, call: Call, next: Handler, /) -> Answer:
+        """Answer the call, by oneself or through `next`. A refusal is raised as a GatewayError."""
+        ...
+
+
+def chain(layers: Sequence[Middleware], endpoint: Handler) -> Handler:
+    """Fold the layers around the endpoint; the first layer is the outermost. Done once a world, never per call."""
+    handler = endpoint
+    for layer in reversed(layers):
+        handler = _bind(layer, handler)
+    return handler
+
+
+def _bind(layer: Middleware, inner: Handler) -> Handler:
+    def handle(call: Call) -> Awaitable[Answer]:
+        return layer(call, inner)
+
+    return handle

@@ -1,0 +1,23 @@
+"""The chain: what happens to every call, in this order. The list below is the whole of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proxy.call import Handler, Middleware, chain
+from proxy.chain.auth import Auth
+from proxy.chain.catalogue import Catalogue, Fallback, Model
+from proxy.chain.route import Route
+from proxy.chain.trace import Trace, choose_request_id, new_id
+
+
+def build_chain(trace: Trace, auth: Auth, route: Route) -> Handler:
+    """Fold the layers, outermost first, around the one that asks a provider."""
+    layers: Sequence[Middleware] = (
+        trace,  # counts the call in and out, logs it
+        auth,  # who calls, and may it use this model?
+    )
+    return chain(layers, route)
+
+
+__all__ = ["Auth", "Catalogue", "Fallback", "Model", "Route", "Trace", "build_chain", "choose_request_id", "new_id"]

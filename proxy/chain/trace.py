@@ -1,0 +1,114 @@
+"""Counts a call in and, when it is closed, out: metrics and the one log line. The outermost layer."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from proxy.call import Answer, Call, Handler
+from proxy.errors import GatewayError
+from proxy.observe import CallLog, Metrics
+from proxy.observe.metrics import OTHER
+
+#: What a client may choose as its request id: anything printable that is safe in a log, a header and a URL.
+_SANE_ID: Final = re.compile(rb"[A-Za-z0-9_.:/=+@-]{1,128}")
+_TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+
+
+def new_id() -> str:
+    """An id for a call: unique, and no caller had a say in it."""
+    return f"req_{secrets.token_hex(16)}"
+
+
+def choose_request_id(headers: Mapping[bytes, bytes], default: str) -> str:
+    """The client's `x-request-id` if it is sane, else `default`."""
+    wanted = headers.get(b"x-request-id")
+    return wanted.decode("ascii") if wanted is not None and _SANE_ID.fullmatch(wanted) else default
+
+
+class Trace:
+    """Sees every call's end, however it ended: it registers first on `call.closing`, so it is told last."""
+
+    def __init__(self, metrics: Metrics, log: CallLog, clock: Callable[[], float]) -> None:
+        """`clock` gives monotonic seconds."""
+        self._metrics = metrics
+        self._log = log
+        self._clock = clock
+
+    async def __call__(self, call: Call, next: Handler, /) -> Answer:
+        """Count the call in and go on."""
+        self._metrics.call_started(stream=call.request.stream)
+        call.closing.callback(self._finish, call)
+        return await next(call)
+
+    def refuse(self, request_id: str, error: GatewayError) -> None:
+        """Record a request that was refused before it became a call: the fact, and nothing of what it said."""
+        self._metrics.call_refused(status=error.status, kind=error.kind)
+        fields = {"request_id": request_id, "status": error.status, "error": error.kind, "param": error.param}
+        self._log.write("refused", fields, asyncio.get_running_loop())
+
+    def _finish(self, call: Call) -> None:
+        duration_s = self._clock() - call.received_at
+        attempt = call.attempts[-1] if call.attempts else None
+        team = call.principal.team if call.principal is not None else OTHER
+        ttft_s = overhead_s = None
+        if call.first_block_at is not None:
+            until_first_s = call.first_block_at - call.received_at
+            overhead_s = max(0.0, until_first_s - call.waited_s)
+            if call.request.stream:
+                ttft_s = until_first_s
+        usage = call.usage
+        self._metrics.call_finished(
+            model=call.model or OTHER,
+            provider=attempt.provider if attempt is not None else OTHER,
+            team=team,
+            status=call.status,
+            duration_s=duration_s,
+            ttft_s=ttft_s,
+            overhead_s=overhead_s,
+            input_tokens=usage.input_tokens if usage is not None else 0,
+            output_tokens=usage.output_tokens if usage is not None else 0,
+            cached_tokens=usage.cached_tokens if usage is not None else 0,
+        )
+        if call.error is not None:
+            self._metrics.error(call.error)
+        self._log.write(
+            "call",
+            {
+                "id": call.id,
+                "request_id": call.request_id,
+                "trace_id": read_trace_id(call.headers),
+                "team": team,
+                "key": call.principal.key_name if call.principal is not None else None,
+                "model": call.model or None,
+                "provider": attempt.provider if attempt is not None else None,
+                "target": attempt.target if attempt is not None else None,
+                "stream": call.request.stream,
+                "status": call.status,
+                "error": call.error,
+                "attempts": len(call.attempts),
+                "fallback": call.fallback,
+                "input_tokens": usage.input_tokens if usage is not None else None,
+                "output_tokens": usage.output_tokens if usage is not None else None,
+                "ttft_ms": _milliseconds(ttft_s),
+                "duration_ms": _milliseconds(duration_s),
+                "overhead_ms": _milliseconds(overhead_s),
+            },
+            asyncio.get_running_loop(),
+        )
+
+
+def read_trace_id(headers: Mapping[bytes, bytes]) -> str | None:
+    """The trace id of a W3C `traceparent` header (Trace Context §3.2), if there is a valid one."""
+    value = headers.get(b"traceparent")
+    if value is None:
+        return None
+    found = _TRACEPARENT.fullmatch(value)
+    return found.group(1).decode("ascii") if found is not None and found.group(1).strip(b"0") else None
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)

@@ -1,0 +1,26 @@
+"""The command `waystation`: one file a command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from proxy import __version__
+from proxy.cli import check, serve
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; gives the exit code: 0 fine, 1 faults found, 2 misuse."""
+    parser = argparse.ArgumentParser(prog="waystation", description="An OpenAI-compatible gateway.")
+    parser.add_argument("--version", action="version", version=f"waystation {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    serve.register(commands)
+    check.register(commands)
+    args = parser.parse_args(arguments)
+    code: int = args.run(args)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

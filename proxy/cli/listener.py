@@ -1,0 +1,222 @@
+"""The HTTP server under the gateway: uvicorn with httptools, and the deadlines and bounds it does not have.
+
+uvicorn lets a client take for ever over its headers, its body and its reading, and buffers headers without end (8 MB
+and still going, measured). One sweep a second over all connections ends those that overstay; nothing is timed per
+request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import socket
+import sys
+from collections.abc import Generator
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from proxy.api.errors import raw_response
+from proxy.api.guard import REFUSAL
+from proxy.api.routes import Face
+from proxy.chain import new_id
+from proxy.errors import (
+    BodyTooLarge,
+    GatewayError,
+    HeadersTooLarge,
+    InvalidRequest,
+    Overloaded,
+    RequestTimeout,
+    UriTooLong,
+)
+
+_MAX_HEAD_BYTES: Final = 64 * 1024
+_MAX_URL_BYTES: Final = 8 * 1024
+#: A slow body may take longer than its time-out if it keeps up this pace.
+_MIN_BODY_BYTES_PER_S: Final = 10_000
+_SWEEP_INTERVAL_S: Final = 1.0
+#: How long an idle keep-alive connection is kept: longer than the idle time-outs of the usual load balancers (60 s).
+_KEEP_ALIVE_S: Final = 75
+#: File descriptors left for upstream connections, logs and state: each call may need one more than its client's.
+_FD_RESERVE: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much time and room a client gets."""
+
+    header_timeout_s: float
+    body_timeout_s: float
+    write_timeout_s: float
+    max_connections: int
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 protocol with a clock and a cap."""
+
+    limits: Limits  # set by `listen` on a subclass of its own
+
+    # What the connection is busy with; `_since` is when that began, in monotonic seconds.
+    _phase = "head"
+    _since = 0.0
+    _head_bytes = 0
+    _body_bytes = 0
+    _oversized = False
+    _paused_at: float | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Refuse a connection too many; else start the clock of its first request."""
+        super().connection_made(transport)
+        self._since = monotonic()
+        if len(self.connections) > self.limits.max_connections:
+            self._refuse(Overloaded("Too many connections are open; try again."))
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, and end a head that grows without end."""
+        if self._phase == "idle":
+            self._phase, self._since, self._head_bytes = "head", monotonic(), 0
+        in_head = self._phase == "head"
+        if in_head:
+            self._head_bytes += len(data)
+            self._oversized = self._head_bytes > _MAX_HEAD_BYTES
+        elif self._phase == "body":
+            self._body_bytes += len(data)
+        super().data_received(data)
+        if in_head and self._phase == "head" and self._oversized and not self.transport.is_closing():
+            self._refuse(self._oversize_error())
+
+    def on_headers_complete(self) -> None:
+        """Hand the request on, with our refusal beside it if it deserves one (the guard answers with it)."""
+        refusal: GatewayError | None = None
+        if len(self.url) > _MAX_URL_BYTES:
+            refusal = UriTooLong(f"The URL exceeds {_MAX_URL_BYTES} bytes.")
+        elif not self.url.startswith(b"/"):
+            refusal = InvalidRequest("The request line must name a path, not a whole URL.")
+        elif self._oversized and sum(len(name) + len(value) for name, value in self.headers) > _MAX_HEAD_BYTES:
+            refusal = self._oversize_error()
+        if refusal is not None:
+            self.scope["extensions"] = {REFUSAL: refusal}  # type: ignore[typeddict-item]  # a private extension
+            self.url = b"/"
+        self._phase, self._since, self._body_bytes = "body", monotonic(), 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is all here; what takes time now is ours."""
+        self._phase = "serving"
+        super().on_message_complete()
+        if self.cycle.response_complete:
+            self._phase = "idle"
+
+    def on_response_complete(self) -> None:
+        """Ready for the next request on this connection."""
+        if self._phase == "serving":
+            self._phase = "idle"
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than we write."""
+        self._paused_at = monotonic()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._paused_at = None
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser could not make sense of, in OpenAI's shape."""
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.close()  # an answer is under way: no second one may be written into it
+            return
+        reason = str(sys.exc_info()[1] or msg)
+        if "overflow" in reason.lower():
+            self._refuse(BodyTooLarge("The declared length of the body is beyond any limit."))
+        elif self._phase == "head" and len(self.url or b"") > _MAX_URL_BYTES:
+            self._refuse(UriTooLong(f"The URL exceeds {_MAX_URL_BYTES} bytes."))
+        else:
+            self._refuse(InvalidRequest("The request is not valid HTTP/1.1."))
+
+    def sweep(self, now: float) -> None:
+        """End the connection if its client has overstayed. `now` is in monotonic seconds."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        limits, age_s = self.limits, now - self._since
+        if self._paused_at is not None and now - self._paused_at > limits.write_timeout_s:
+            self.transport.abort()
+        elif self._phase == "head" and age_s > limits.header_timeout_s:
+            if self._head_bytes:
+                self._refuse(
+                    RequestTimeout(f"The request's headers did not arrive within {limits.header_timeout_s:g} s.")
+                )
+            else:
+                self.transport.close()
+        elif self._phase == "body" and age_s > limits.body_timeout_s + self._body_bytes / _MIN_BODY_BYTES_PER_S:
+            if self.cycle.response_started:
+                self.transport.close()
+            else:
+                self._refuse(RequestTimeout("The request's body arrived too slowly."))
+
+    def _oversize_error(self) -> GatewayError:
+        if not self.headers and len(self.url or b"") > _MAX_URL_BYTES:
+            return UriTooLong(f"The URL exceeds {_MAX_URL_BYTES} bytes.")
+        return HeadersTooLarge(f"The request's headers exceed {_MAX_HEAD_BYTES} bytes.")
+
+    def _refuse(self, error: GatewayError) -> None:
+        self.transport.write(raw_response(error, new_id()))
+        self.transport.close()
+
+
+class Listener(uvicorn.Server):
+    """One address and what answers there. Signals are none of its business."""
+
+    def __init__(self, face: Face, sock: socket.socket, limits: Limits) -> None:
+        protocol = type("LimitedProtocol", (GuardedProtocol,), {"limits": limits})
+        super().__init__(
+            uvicorn.Config(
+                face,
+                http=protocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                backlog=2048,
+            )
+        )
+        self._sock = sock
+
+    async def run_until_stopped(self) -> None:
+        """Listen until `should_exit` is set, then until the last answer is out (or `force_exit` is set)."""
+        sweeper = asyncio.create_task(self._sweep())
+        try:
+            await self.serve([self._sock])
+        finally:
+            sweeper.cancel()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """uvicorn would take SIGTERM for itself; draining is decided in `proxy/cli/serve.py`."""
+        yield
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_INTERVAL_S)
+            now = monotonic()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, GuardedProtocol):
+                    connection.sweep(now)
+
+
+def max_connections(wanted: int) -> int:
+    """`wanted`, or fewer where the process may not open that many files: running out of them kills every call, a 503
+    just one.
+    """
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if allowed == resource.RLIM_INFINITY else max(1, min(wanted, (allowed - _FD_RESERVE) // 2))

@@ -1,0 +1,237 @@
+"""`waystation serve`: the running gateway. Reads the config, listens, reloads on SIGHUP or a changed file, drains on
+SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from proxy.api import admin_face, client_face
+from proxy.app import Gateway
+from proxy.cli.listener import Limits, Listener, max_connections
+from proxy.config import (
+    Address,
+    Config,
+    ConfigFaults,
+    Loaded,
+    changes,
+    default_config_path,
+    environment,
+    load,
+    load_default,
+)
+from proxy.observe import CallLog, LineWriter, LoopLag, Metrics, choose_format, configure_logging
+
+#: After the drain is over: how long the last error events and sockets get, in seconds.
+_LAST_WORDS_S = 2.0
+_POLL_S = 0.05
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the config comes from, and what to print about it."""
+
+    path: Path
+    load: Callable[[], Loaded]
+    client_key: str | None  #: the key of the embedded default; None for a config of the user's own
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("serve", help="run the gateway", description="Run the gateway.")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--config", type=Path, metavar="FILE", help="serve this config (default: the embedded demo)")
+    which.add_argument(
+        "--demo", action="store_true", help="serve the embedded default: simulated providers, no key needed"
+    )
+    parser.add_argument("--port", type=int, help="listen on this port instead of server.listen's")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until told to stop; 0 after a clean stop, 1 if it could not start."""
+    source = _source(args.config)
+    try:
+        config = source.load().config
+    except ConfigFaults as error:
+        print(error, file=sys.stderr)
+        return 1
+    try:
+        listening = _bind(config, args.port)
+    except OSError as error:
+        print(
+            f"waystation: {error}. Is another server running there? Choose another address with --port.",
+            file=sys.stderr,
+        )
+        return 1
+    uvloop.run(_serve(source, listening))
+    return 0
+
+
+def _source(path: Path | None) -> Source:
+    if path is not None:
+        return Source(path, lambda: load(path, environment()), None)
+    environ = environment()
+    key = environ.get("WAYSTATION_KEY") or f"sk-way-{secrets.token_urlsafe(24)}"
+    return Source(default_config_path(), lambda: load_default({**environment(), "WAYSTATION_KEY": key}), key)
+
+
+def _bind(config: Config, port: int | None) -> list[socket.socket]:
+    """Open the listening sockets: the clients', then the operators' if there is one. Raises OSError naming the
+    address.
+    """
+    listen = config.server.listen
+    addresses = [Address(listen.host, listen.port if port is None else port)]
+    if config.server.admin_listen is not None:
+        addresses.append(config.server.admin_listen)
+    sockets = []
+    for address in addresses:
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        try:
+            sockets.append(socket.create_server((address.host, address.port), family=family, backlog=2048))
+        except OSError as error:
+            raise OSError(f"cannot listen on {address}: {error.strerror}") from error
+    return sockets
+
+
+async def _serve(source: Source, sockets: list[socket.socket]) -> None:
+    loop = asyncio.get_running_loop()
+    metrics = Metrics()
+    writer = LineWriter(2, metrics.lines_dropped)
+    config = source.load().config
+    log_format = choose_format(config.server.log.format)
+    configure_logging(writer, log_format)
+    gateway = Gateway(source.load, metrics, CallLog(writer, log_format))
+    listeners = _listeners(gateway, sockets)
+    lag = LoopLag(metrics, loop)
+    stopping = asyncio.Event()
+    forced = asyncio.Event()
+    reloader = asyncio.create_task(_reload_on_change(gateway, source.path))
+    hangups: set[asyncio.Task[None]] = set()
+
+    def on_stop(delay_s: float) -> None:
+        if stopping.is_set():
+            forced.set()
+        gateway.draining = True
+        loop.call_later(delay_s, stopping.set)
+
+    def on_hangup() -> None:
+        task = asyncio.create_task(_reload(gateway))
+        hangups.add(task)
+        task.add_done_callback(hangups.discard)
+
+    # Somebody at the terminal wants it to stop; an orchestrator must first be seen to send no more.
+    loop.add_signal_handler(signal.SIGINT, on_stop, 0.0)
+    loop.add_signal_handler(signal.SIGTERM, on_stop, config.server.drain_delay_s)
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
+
+    running = [asyncio.create_task(listener.run_until_stopped()) for listener in listeners]
+    while not all(listener.started for listener in listeners):
+        await asyncio.sleep(0.005)
+    _print_welcome(source, gateway, sockets)
+    # What lives as long as the process is of no interest to the collector, and young objects are plenty here.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+    await stopping.wait()
+    await _drain(gateway, listeners, forced)
+    await asyncio.gather(*running)
+    reloader.cancel()
+    await asyncio.gather(reloader, *hangups, return_exceptions=True)
+    lag.stop()
+    await gateway.aclose()
+    _logger.info("stopped")
+    writer.close()
+
+
+def _listeners(gateway: Gateway, sockets: list[socket.socket]) -> list[Listener]:
+    server = gateway.config.server
+    limits = Limits(
+        server.header_timeout_s,
+        server.body_timeout_s,
+        server.client_write_timeout_s,
+        max_connections(server.max_connections),
+    )
+    faces = [client_face(gateway), admin_face(gateway, gateway)]
+    return [Listener(face, sock, limits) for face, sock in zip(faces, sockets, strict=False)]
+
+
+async def _drain(gateway: Gateway, listeners: list[Listener], forced: asyncio.Event) -> None:
+    """Take no more calls, let those in flight finish, and end the rest with an error they can retry on."""
+    drain_s = gateway.config.server.drain_s
+    _logger.info("draining: %d calls in flight, for at most %g s", len(gateway.exchanges), drain_s)
+    for listener in listeners:
+        listener.should_exit = True
+    if not await _emptied(gateway, drain_s, forced):
+        _logger.warning("drain is over: %d calls were ended", gateway.stop_exchanges())
+        await _emptied(gateway, _LAST_WORDS_S, asyncio.Event())
+    for listener in listeners:
+        listener.force_exit = True
+
+
+async def _emptied(gateway: Gateway, within_s: float, forced: asyncio.Event) -> bool:
+    deadline = asyncio.get_running_loop().time() + within_s
+    while gateway.exchanges:
+        if asyncio.get_running_loop().time() >= deadline or forced.is_set():
+            return False
+        await asyncio.sleep(_POLL_S)
+    return True
+
+
+async def _reload_on_change(gateway: Gateway, path: Path) -> None:
+    async for _ in changes(path):
+        await _reload(gateway)
+
+
+async def _reload(gateway: Gateway) -> None:
+    """Reload; a rejected config has been logged and counted by then."""
+    try:
+        await gateway.reload()
+    except ConfigFaults:
+        return
+
+
+def _print_welcome(source: Source, gateway: Gateway, sockets: list[socket.socket]) -> None:
+    host, port = sockets[0].getsockname()[:2]
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    base_url = f"http://{shown}:{port}/v1"
+    key = source.client_key or "YOUR_KEY"
+    model = next(iter(gateway.config.models), "MODEL")
+    lines = [
+        "",
+        f"  Waystation is ready at {base_url}",
+        f"  client key     {source.client_key or 'one of those under teams: in the config'}",
+        f"  config         {source.path} (a change is live at once)",
+        f"  providers      {', '.join(gateway.config.providers)}",
+    ]
+    if len(sockets) > 1:
+        admin_host, admin_port = sockets[1].getsockname()[:2]
+        lines.append(f"  metrics        http://{admin_host}:{admin_port}/metrics")
+    lines += [
+        "",
+        f"  curl {base_url}/chat/completions -H 'Authorization: Bearer {key}' \\",
+        "    -H 'Content-Type: application/json' \\",
+        f'    -d \'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}\'',
+        "",
+        "  from openai import OpenAI",
+        f'  client = OpenAI(base_url="{base_url}", api_key="{key}")',
+        '  messages = [{"role": "user", "content": "Hello"}]',
+        f'  print(client.chat.completions.create(model="{model}", messages=messages).choices[0].message.content)',
+        "",
+    ]
+    print("\n".join(lines), flush=True)

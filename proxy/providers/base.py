@@ -1,0 +1,62 @@
+"""What the chain asks of a provider, whatever dialect it speaks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Protocol
+
+from proxy.wire.answer import ChatAnswer
+from proxy.wire.chat import ChatRequest
+from proxy.wire.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for one attempt, in seconds; None waits without end."""
+
+    connect_s: float | None
+    first_token_s: float | None  #: from sending a streaming request to its first event
+    idle_s: float | None  #: between two pieces of an answer; comments don't count as pieces
+    total_s: float | None
+
+
+class ChatStream(Protocol):
+    """A streamed answer whose first event has come and is no error."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider reported so far; complete once the blocks have ended."""
+        ...
+
+    def blocks(self) -> AsyncGenerator[bytes, None]:
+        """The answer's blocks in the client's dialect, [DONE] included. Raises UpstreamFailure where the stream
+        breaks.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of the provider: its connection returns to the pool if the answer was read to its end, else it is
+        closed at once. Never raises, may be called twice.
+        """
+        ...
+
+
+class Provider(Protocol):
+    """One configured provider. Both calls raise UpstreamFailure, and let go of the connection when they do or are
+    cancelled.
+    """
+
+    name: str
+
+    async def answer(self, model: str, request: ChatRequest, patience: Patience) -> ChatAnswer:
+        """The whole answer. `model` is the provider's own name for it."""
+        ...
+
+    async def open_stream(self, model: str, request: ChatRequest, patience: Patience) -> ChatStream:
+        """A stream, once its first event is there."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...

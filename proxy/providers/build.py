@@ -1,0 +1,32 @@
+"""From a provider's config to the adapter that speaks to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proxy.config import ProviderConfig
+from proxy.providers.base import Provider
+from proxy.providers.demo import DemoTransport, demo_profile
+from proxy.providers.dialects import dialect_for
+from proxy.providers.openai import OpenAIProvider, OpenAISettings
+from proxy.providers.transport import Transport, make_transport
+
+
+def build_provider(name: str, settings: ProviderConfig, models: Sequence[str]) -> Provider:
+    """The adapter for one configured provider, for exactly these of its models. Opens no connection yet."""
+    credential = settings.credential
+    openai = OpenAISettings(
+        name=name,
+        base_url=settings.base_url,
+        dialect=dialect_for(settings.kind, settings.dialect, settings.base_url),
+        credential=credential,
+        api_version=settings.api_version or "",
+        headers=settings.headers,
+    )
+    return OpenAIProvider(openai, models, _transport(settings))
+
+
+def _transport(settings: ProviderConfig) -> Transport:
+    if settings.kind == "demo":
+        return DemoTransport(demo_profile(settings))
+    return make_transport(settings.transport, reuse=settings.reuse, proxy=settings.proxy)

@@ -1,0 +1,1 @@
+"""Ways to order a model's targets. One file a strategy."""

@@ -1,0 +1,130 @@
+import json
+from typing import Any
+
+import pytest
+
+from proxy.call import Answer, Attempt, Call
+from proxy.chain.trace import Trace, choose_request_id, new_id, read_trace_id
+from proxy.errors import InvalidRequest
+from proxy.observe import Metrics
+from proxy.wire.usage import Usage
+from tests.calls import a_call
+
+
+class Lines:
+    """A CallLog that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+
+    def write(self, event: str, fields: dict[str, object], loop: object) -> None:
+        self.lines.append({"event": event, **fields})
+
+
+def traced(now: float = 2.0) -> tuple[Trace, Lines, Metrics]:
+    lines, metrics = Lines(), Metrics()
+    return Trace(metrics, lines, lambda: now), lines, metrics  # type: ignore[arg-type]  # a fake log
+
+
+async def accept(call: Call) -> Answer:
+    return Answer(200, (), "upstream")
+
+
+async def test_a_call_is_logged_and_counted_when_it_is_closed_and_not_before() -> None:
+    trace, log, metrics = traced()
+    call = a_call(stream=True, headers={b"traceparent": b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01"})
+    await trace(call, accept)
+    assert log.lines == []
+    assert metrics.registry.get_sample_value("llm_active_requests") == 1
+    call.attempts.append(Attempt("openai/gpt", "gpt", "openai", 0.1, waited_s=0.9))
+    call.status, call.usage, call.first_block_at = 200, Usage(10, 4, 2), 1.0
+    await call.closing.aclose()
+    assert metrics.registry.get_sample_value("llm_active_requests") == 0
+    assert log.lines == [
+        {
+            "event": "call",
+            "id": "req_1",
+            "request_id": "req_1",
+            "trace_id": "a" * 32,
+            "team": "search",
+            "key": "ci",
+            "model": "chat",
+            "provider": "openai",
+            "target": "openai/gpt",
+            "stream": True,
+            "status": 200,
+            "error": None,
+            "attempts": 1,
+            "fallback": None,
+            "input_tokens": 10,
+            "output_tokens": 4,
+            "ttft_ms": 1000.0,
+            "duration_ms": 2000.0,
+            "overhead_ms": 100.0,
+        }
+    ]
+
+
+async def test_a_call_that_reached_nobody_is_logged_too() -> None:
+    trace, log, metrics = traced()
+    call = a_call(principal=None)
+    call.model, call.status, call.error = "", 401, "invalid_key"
+    await trace(call, accept)
+    await call.closing.aclose()
+    assert (log.lines[0]["team"], log.lines[0]["model"], log.lines[0]["ttft_ms"]) == ("other", None, None)
+    assert metrics.registry.get_sample_value("llm_errors_total", {"kind": "invalid_key"}) == 1
+
+
+async def test_no_line_holds_what_was_said() -> None:
+    trace, log, _ = traced()
+    call = a_call(headers={b"authorization": b"Bearer sk-secret"})
+    await trace(call, accept)
+    await call.closing.aclose()
+    assert "Hello" not in json.dumps(log.lines)
+    assert "secret" not in json.dumps(log.lines)
+
+
+async def test_a_refused_request_leaves_the_fact_and_nothing_else() -> None:
+    trace, log, metrics = traced()
+    trace.refuse("req_9", InvalidRequest("the prompt was: secret", param="messages"))
+    assert log.lines == [
+        {"event": "refused", "request_id": "req_9", "status": 400, "error": "invalid_request", "param": "messages"}
+    ]
+    assert metrics.registry.get_sample_value("llm_errors_total", {"kind": "invalid_request"}) == 1
+
+
+def test_ids_are_unique_and_of_our_own_making() -> None:
+    assert new_id() != new_id()
+    assert new_id().startswith("req_")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kept"),
+    [
+        (b"abc-123_X.y:z", True),
+        (b"a" * 128, True),
+        (b"a" * 129, False),
+        (b"", False),
+        (b"two words", False),
+        (b"new\r\nline", False),
+        (b"\xc3\xa9", False),
+        (b'quote"', False),
+    ],
+)
+def test_only_a_sane_request_id_is_kept(wanted: bytes, kept: bool) -> None:
+    chosen = choose_request_id({b"x-request-id": wanted}, "req_ours")
+    assert chosen == (wanted.decode() if kept else "req_ours")
+
+
+@pytest.mark.parametrize(
+    ("value", "trace_id"),
+    [
+        (None, None),
+        (b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01", "1" * 32),
+        (b"00-" + b"0" * 32 + b"-" + b"2" * 16 + b"-01", None),
+        (b"garbage", None),
+        (b"00-" + b"G" * 32 + b"-" + b"2" * 16 + b"-01", None),
+    ],
+)
+def test_only_a_valid_traceparent_names_a_trace(value: bytes | None, trace_id: str | None) -> None:
+    assert read_trace_id({} if value is None else {b"traceparent": value}) == trace_id

@@ -1,0 +1,89 @@
+import asyncio
+
+from proxy.observe.metrics import LoopLag, Metrics
+
+
+def finish(metrics: Metrics, **changes: object) -> None:
+    values: dict[str, object] = {
+        "model": "chat",
+        "provider": "openai",
+        "team": "search",
+        "status": 200,
+        "duration_s": 1.5,
+        "ttft_s": 0.3,
+        "overhead_s": 0.0004,
+        "input_tokens": 10,
+        "output_tokens": 5,
+        "cached_tokens": 4,
+    }
+    metrics.call_finished(**{**values, **changes})  # type: ignore[arg-type]  # the defaults above have the right types
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def test_a_finished_call_is_counted_once_with_its_labels() -> None:
+    metrics = Metrics()
+    metrics.call_started(stream=True)
+    assert value(metrics, "llm_active_requests") == 1
+    finish(metrics)
+    assert value(metrics, "llm_active_requests") == 0
+    assert value(metrics, "llm_streaming_requests_total") == 1
+    labels = {"model": "chat", "provider": "openai", "team": "search", "status": "200"}
+    assert value(metrics, "llm_requests_total", **labels) == 1
+    assert value(metrics, "llm_request_duration_seconds_sum", model="chat", provider="openai") == 1.5
+    assert value(metrics, "llm_time_to_first_token_seconds_count", model="chat", provider="openai") == 1
+    assert value(metrics, "llm_overhead_seconds_count") == 1
+
+
+def test_cached_tokens_are_counted_apart_and_not_twice() -> None:
+    metrics = Metrics()
+    finish(metrics)
+    who = {"model": "chat", "provider": "openai", "team": "search"}
+    assert value(metrics, "llm_tokens_used_total", type="input", **who) == 6
+    assert value(metrics, "llm_tokens_used_total", type="cached_input", **who) == 4
+    assert value(metrics, "llm_tokens_used_total", type="output", **who) == 5
+
+
+def test_a_refused_request_has_no_labels_of_the_callers_making() -> None:
+    metrics = Metrics()
+    metrics.call_refused(status=400, kind="invalid_request")
+    labels = {"model": "other", "provider": "other", "team": "other", "status": "400"}
+    assert value(metrics, "llm_requests_total", **labels) == 1
+    assert value(metrics, "llm_errors_total", kind="invalid_request") == 1
+
+
+def test_only_the_config_in_force_is_shown() -> None:
+    metrics = Metrics()
+    metrics.config_loaded("aaa")
+    metrics.config_loaded("bbb")
+    assert value(metrics, "llm_config_info", config_hash="aaa") is None
+    assert value(metrics, "llm_config_info", config_hash="bbb") == 1
+
+
+def test_reloads_failovers_and_dropped_lines_are_counted() -> None:
+    metrics = Metrics()
+    metrics.config_reloaded(ok=False)
+    metrics.failover("openai", "upstream_error")
+    metrics.error("upstream_error")
+    metrics.lines_dropped(7)
+    assert value(metrics, "llm_config_reloads_total", result="rejected") == 1
+    assert value(metrics, "llm_config_reloads_total", result="ok") == 0
+    assert value(metrics, "llm_failovers_total", provider="openai", kind="upstream_error") == 1
+    assert value(metrics, "llm_log_lines_dropped_total") == 7
+
+
+def test_the_exposition_holds_every_family() -> None:
+    text = Metrics().exposition().decode()
+    for name in ("llm_requests", "llm_active_requests", "llm_event_loop_lag_seconds", "llm_config_info"):
+        assert f"# HELP {name}" in text
+
+
+async def test_loop_lag_is_sampled_until_stopped() -> None:
+    metrics = Metrics()
+    lag = LoopLag(metrics, asyncio.get_running_loop())
+    lag._sample()
+    lag.stop()
+    assert value(metrics, "llm_event_loop_lag_seconds_count") == 1
+    assert lag._timer.cancelled()

@@ -1,0 +1,196 @@
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from proxy.errors import (
+    UpstreamAuthError,
+    UpstreamError,
+    UpstreamFailure,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from proxy.providers import Patience
+from proxy.providers.dialects import DIALECTS
+from proxy.providers.openai import OpenAIProvider, OpenAISettings
+from proxy.wire.chat import parse_chat_request
+from proxy.wire.usage import Usage
+
+PATIENCE = Patience(connect_s=1, first_token_s=2, idle_s=3, total_s=4)
+COMPLETION = {
+    "id": "c1",
+    "object": "chat.completion",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
+}
+
+
+class Stream(httpx.AsyncByteStream):
+    """A body that notes whether it was closed."""
+
+    def __init__(self, *pieces: bytes | Exception) -> None:
+        self._pieces = pieces
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class Upstream(httpx.AsyncBaseTransport):
+    """A transport that answers with what it is given and keeps the request."""
+
+    def __init__(self, answer: httpx.Response | Exception) -> None:
+        self._answer = answer
+        self.request: httpx.Request | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.request = request
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        assert self.request is not None
+        body: dict[str, Any] = json.loads(self.request.content)
+        return body
+
+
+def provider(upstream: Upstream, dialect: str = "openai", **settings: Any) -> OpenAIProvider:
+    known = {"name": "p", "base_url": "http://up/v1", "dialect": DIALECTS[dialect], "credential": "sk-cred-123456"}
+    return OpenAIProvider(OpenAISettings(**{**known, **settings}), ["gpt"], upstream)
+
+
+def request(**fields: Any) -> Any:
+    body = {"model": "chat", "messages": [{"role": "developer", "content": "Hi"}], **fields}
+    return parse_chat_request(json.dumps(body).encode())
+
+
+def ok(stream: Stream | None = None, kind: str = "application/json") -> httpx.Response:
+    body = stream or Stream(json.dumps(COMPLETION).encode())
+    return httpx.Response(200, headers={"content-type": kind}, stream=body)
+
+
+async def test_a_call_is_sent_with_the_credential_the_targets_model_and_nothing_of_the_clients() -> None:
+    upstream = Upstream(ok())
+    answer = await provider(upstream, headers={"x-org": "7"}).answer(
+        "gpt", request(top_k=5, metadata={"a": "b"}), PATIENCE
+    )
+    assert answer.usage == Usage(5, 2)
+    assert json.loads(answer.body) == COMPLETION
+    assert upstream.request is not None
+    assert str(upstream.request.url) == "http://up/v1/chat/completions"
+    assert dict(upstream.request.headers) == {
+        "host": "up",
+        "accept-encoding": "identity",
+        "content-type": "application/json",
+        "x-org": "7",
+        "authorization": "Bearer sk-cred-123456",
+        "content-length": str(len(upstream.request.content)),
+    }
+    assert upstream.sent["model"] == "gpt"
+    assert (upstream.sent["top_k"], upstream.sent["metadata"]) == (5, {"a": "b"})
+    assert "stream_options" not in upstream.sent
+    assert upstream.request.extensions["timeout"] == {"connect": 1, "first_byte": None, "idle": 3, "total": 4}
+
+
+@pytest.mark.parametrize("asked", [{}, {"stream_options": {"include_usage": False, "x": 1}}])
+async def test_a_streams_usage_is_always_asked_for(asked: dict[str, Any]) -> None:
+    events = Stream(
+        b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\n',
+        b"data: [DONE]\n\n",
+    )
+    upstream = Upstream(ok(events, "text/event-stream"))
+    stream = await provider(upstream).open_stream("gpt", request(stream=True, **asked), PATIENCE)
+    await stream.aclose()
+    assert upstream.sent["stream_options"] == {**asked.get("stream_options", {}), "include_usage": True}
+    assert upstream.request is not None
+    assert upstream.request.extensions["timeout"]["connect"] == 1
+    assert events.closed
+
+
+@pytest.mark.parametrize(
+    ("dialect", "fields", "sent"),
+    [
+        ("ollama", {"max_completion_tokens": 9}, {"max_tokens": 9}),
+        ("deepseek", {"max_completion_tokens": 9, "max_tokens": 5}, {"max_tokens": 5}),
+        ("vllm", {"max_completion_tokens": 9}, {"max_completion_tokens": 9}),
+        ("openai", {"max_completion_tokens": 9}, {"max_completion_tokens": 9}),
+    ],
+)
+async def test_a_dialects_quirks_are_met(dialect: str, fields: dict[str, int], sent: dict[str, int]) -> None:
+    upstream = Upstream(ok())
+    await provider(upstream, dialect).answer("gpt", request(**fields), PATIENCE)
+    assert {name: value for name, value in upstream.sent.items() if name.startswith("max_")} == sent
+    role = upstream.sent["messages"][0]["role"]
+    assert role == ("developer" if dialect == "openai" else "system")
+
+
+async def test_the_clients_own_request_is_not_changed_by_an_attempt() -> None:
+    original = request(max_completion_tokens=9)
+    before = json.dumps(original.body)
+    await provider(Upstream(ok()), "ollama").answer("gpt", original, PATIENCE)
+    assert json.dumps(original.body) == before
+
+
+async def test_a_local_server_gets_no_credential() -> None:
+    upstream = Upstream(ok())
+    await provider(upstream, credential=None).answer("gpt", request(), PATIENCE)
+    assert upstream.request is not None
+    assert "authorization" not in upstream.request.headers
+
+
+def error_response(status: int, content: bytes = b"{}", **headers: str) -> httpx.Response:
+    return httpx.Response(status, headers=headers, stream=Stream(content))
+
+
+FAILURES: list[tuple[str, Callable[[], httpx.Response | Exception], type[UpstreamFailure]]] = [
+    ("refused", lambda: httpx.ConnectError("refused"), UpstreamUnavailable),
+    ("unreachable", lambda: httpx.ConnectTimeout("slow"), UpstreamTimeout),
+    ("silent", lambda: httpx.ReadTimeout("silent"), UpstreamTimeout),
+    ("hung up", lambda: httpx.RemoteProtocolError("disconnected"), UpstreamError),
+    ("cut", lambda: ok(Stream(b'{"choi', httpx.ReadError("cut"))), UpstreamError),
+    ("html", lambda: ok(Stream(b"<html>"), "text/html"), UpstreamError),
+    ("half", lambda: ok(Stream(b'{"id":"x","choices":[')), UpstreamError),
+    ("nothing", lambda: ok(Stream()), UpstreamError),
+    ("no choices", lambda: ok(Stream(b'{"id":"x","choices":[]}')), UpstreamError),
+    ("error in a 200", lambda: ok(Stream(b'{"error":{"message":"m","type":"overloaded_error"}}')), UpstreamUnavailable),
+    ("401", lambda: error_response(401), UpstreamAuthError),
+    ("400", lambda: error_response(400), UpstreamRejected),
+    ("500 with html", lambda: error_response(500, b"<html>"), UpstreamError),
+    ("encoded", lambda: httpx.DecodingError("gzip"), UpstreamError),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("answer", "kind"), [(f[1], f[2]) for f in FAILURES], ids=[f[0] for f in FAILURES])
+async def test_every_failure_is_named_and_the_connection_let_go(
+    answer: Callable[[], httpx.Response | Exception], kind: type[UpstreamFailure], stream: bool
+) -> None:
+    response = answer()
+    adapter = provider(Upstream(response))
+    if stream and isinstance(response, httpx.Response) and response.status_code == 200:
+        kind = UpstreamError  # whatever it is, it is no stream
+    ask = adapter.open_stream if stream else adapter.answer
+    with pytest.raises(kind):
+        await ask("gpt", request(stream=stream), PATIENCE)
+    if isinstance(response, httpx.Response):
+        assert isinstance(response.stream, Stream)
+        assert response.stream.closed
+
+
+async def test_a_rejection_reaches_the_caller_without_our_credential() -> None:
+    content = b'{"error":{"message":"Bad key sk-cred-123456","type":"invalid_request_error","code":"x","param":"y"}}'
+    with pytest.raises(UpstreamRejected) as caught:
+        await provider(Upstream(error_response(400, content))).answer("gpt", request(), PATIENCE)
+    assert caught.value.message == "Bad key [key]"
+    assert (caught.value.code, caught.value.param) == ("x", "y")
