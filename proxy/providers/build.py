@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from proxy.config import ProviderConfig
 from proxy.providers.base import Provider
-from proxy.providers.demo import DemoTransport, demo_profile
+from proxy.providers.demo import DemoTransport
 from proxy.providers.dialects import dialect_for
 from proxy.providers.openai import OpenAIProvider, OpenAISettings
+from proxy.providers.simulated import DemoProfile, profile_named
 from proxy.providers.transport import Transport, make_transport
 
 
@@ -28,5 +29,17 @@ def build_provider(name: str, settings: ProviderConfig, models: Sequence[str]) -
 
 def _transport(settings: ProviderConfig) -> Transport:
     if settings.kind == "demo":
-        return DemoTransport(demo_profile(settings))
+        return DemoTransport(_profile(settings))
     return make_transport(settings.transport, reuse=settings.reuse, proxy=settings.proxy)
+
+
+def _profile(settings: ProviderConfig) -> DemoProfile:
+    faults = settings.faults
+    return profile_named(
+        settings.profile,
+        first_token_s=faults.first_token_s,
+        per_token_s=faults.per_token_s,
+        error_rate=faults.error_rate,
+        cut_rate=faults.cut_rate,
+        hang_rate=faults.hang_rate,
+    )

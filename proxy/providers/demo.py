@@ -175,8 +175,8 @@ def _seconds(timeouts: object, name: str) -> float:
 class _EventStream(httpx.AsyncByteStream):
     """The steps of a stream, each after its time; the first one at once: its time has passed already.
 
-    No generator: closing it needs no help from the event loop, whoever left it where. `closing` is closed at the end, at
-    a failure and by `aclose`.
+    No generator: closing it needs no help from the event loop, whoever left it where.
+    `closing` is closed at the end, at a failure and by `aclose`.
     """
 
     def __init__(

@@ -1,0 +1,97 @@
+"""Whole chat completions as upstreams answer them, brought to the shape that the official SDKs rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count
+
+import orjson
+
+from proxy.wire.failure import ErrorAnswer, MalformedAnswer, find_error
+from proxy.wire.usage import Usage, read_usage
+
+__all__ = ["ChatAnswer", "ErrorAnswer", "MalformedAnswer", "read_chat_answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatAnswer:
+    """One whole chat completion."""
+
+    body: bytes  #: the upstream's own bytes, unless something had to be mended
+    usage: Usage | None  #: None if the upstream reported none
+
+
+def read_chat_answer(raw: bytes) -> ChatAnswer:
+    """The completion in the body of a 200. Raises ErrorAnswer if it holds an error, MalformedAnswer if it is none."""
+    try:
+        document = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        reason = "is not JSON" if raw.strip() else "is empty"
+        raise MalformedAnswer(f"the answer {reason}") from None  # the decoder's error carries the whole body
+    if not isinstance(document, dict):
+        raise MalformedAnswer("the answer is no JSON object")
+    error = find_error(document)
+    if error is not None:
+        raise ErrorAnswer(error)
+    choices = document.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise MalformedAnswer("the answer has no choices")
+    usage = read_usage(document.get("usage"))
+    try:
+        return ChatAnswer(orjson.dumps(document) if _mend(choices) else raw, usage)
+    except orjson.JSONEncodeError:  # orjson writes fewer levels than it reads
+        raise MalformedAnswer("the answer is nested too deeply") from None
+
+
+def _mend(choices: list[object]) -> bool:
+    """Did anything have to be changed?"""
+    is_changed = False
+    calls: list[dict[str, object]] = []
+    for choice in choices:
+        message = choice.get("message") if isinstance(choice, dict) else None
+        if not isinstance(message, dict):
+            raise MalformedAnswer("a choice has no message")
+        if not message.get("role"):
+            message["role"] = "assistant"
+            is_changed = True
+        calls.extend(_tool_calls(message))
+    if calls:
+        ids = _fresh_ids(calls)
+        for call in calls:
+            is_changed |= _mend_call(call, ids)
+    return is_changed
+
+
+def _tool_calls(message: dict[str, object]) -> Iterator[dict[str, object]]:
+    calls = message.get("tool_calls")
+    if calls is None:
+        return
+    if not isinstance(calls, list):
+        raise MalformedAnswer("tool_calls is no array")
+    for call in calls:
+        if not isinstance(call, dict):
+            raise MalformedAnswer("a tool call is no object")
+        yield call
+
+
+def _fresh_ids(calls: Iterable[dict[str, object]]) -> Iterator[str]:
+    """`call_0`, `call_1` …, without those that the answer uses already."""
+    taken = {call.get("id") for call in calls if isinstance(call.get("id"), str)}
+    return (name for index in count() if (name := f"call_{index}") not in taken)
+
+
+def _mend_call(call: dict[str, object], ids: Iterator[str]) -> bool:
+    is_changed = False
+    if not isinstance(call.get("id"), str) or not call["id"]:
+        call["id"] = next(ids)
+        is_changed = True
+    if not call.get("type"):
+        call["type"] = "function"
+        is_changed = True
+    function = call.get("function")
+    if isinstance(function, dict) and not isinstance(function.get("arguments"), str):
+        arguments = function.get("arguments")
+        function["arguments"] = "{}" if arguments is None else orjson.dumps(arguments).decode()
+        is_changed = True
+    return is_changed

@@ -1,0 +1,224 @@
+"""The chunks of a streamed chat completion, brought to the shape that the official SDKs rely on.
+
+Reads canonical events (`proxy/wire/stream.py`), keeps the account that a stream needs (usage, error, completeness)
+and changes only what breaks accumulators. It never makes up a finish_reason: what a cut means is the caller's affair.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import orjson
+
+from proxy.wire.failure import ErrorBody, MalformedAnswer, find_error
+from proxy.wire.template import ChunkTemplate
+from proxy.wire.toolcalls import ToolCallDeltas
+from proxy.wire.usage import Usage, read_usage
+
+_DONE: Final = b"data: [DONE]\n\n"
+#: A raw quotation mark is never inside a JSON string, so this only matches members.
+_NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null')
+#: What the final usage chunk repeats of the chunk that the usage came with.
+_ENVELOPE: Final = ("id", "object", "created", "model", "service_tier", "system_fingerprint")
+
+
+def error_event(envelope: bytes) -> bytes:
+    """An error as the last event of a stream; `envelope` is one line of JSON with an `error` member."""
+    return b"data: " + envelope + b"\n\n"
+
+
+class ChatChunks:
+    """Normalises one stream and watches it. An ordinary text chunk passes as the object it came as, in 0.3 µs."""
+
+    __slots__ = (
+        "_finished",
+        "_held",
+        "_include_usage",
+        "_is_over",
+        "_n",
+        "_roles",
+        "_template",
+        "_tool_calls",
+        "done",
+        "error",
+        "started",
+        "usage",
+    )
+
+    def __init__(self, include_usage: bool, n: int = 1) -> None:
+        """`include_usage`: the client asked for usage; `n`: the choices it asked for."""
+        self.usage: Usage | None = None  #: the last the upstream reported
+        self.error: ErrorBody | None = None  #: ends the stream; never part of the output
+        self.started = False  #: a chunk with a choice was seen
+        self.done = False  #: [DONE] was seen, or written by finish()
+        self._include_usage = include_usage
+        self._n = n
+        self._is_over = False
+        self._roles: set[object] = set()  # choices whose role was sent
+        self._finished: set[object] = set()
+        self._tool_calls: dict[object, ToolCallDeltas] = {}
+        self._held = b""  # the usage chunk: it comes last, and the last one counts
+        self._template = ChunkTemplate()
+
+    @property
+    def complete(self) -> bool:
+        """Is nothing missing: every choice has its finish_reason, or [DONE] came after content; and no error?"""
+        if self.error is not None or not self.started:
+            return False
+        return self.done or len(self._finished) >= self._n
+
+    def feed(self, block: bytes) -> bytes:
+        """The block as the client is to see it; empty if nothing is left of it.
+
+        What follows [DONE] or an error is dropped.
+        Raises MalformedAnswer for an event that is no chunk; what came before it in the same block is lost with it.
+        """
+        if self._is_over:
+            return b""
+        out = self._template.match(block)
+        if out is not None:
+            return out
+        # In canonical form the first line end is the first event's.
+        if block.find(b"\n") == len(block) - 2:
+            return self._read(block)
+        events: list[bytes] = []
+        for line in block.split(b"\n\n")[:-1]:
+            event = line + b"\n\n"
+            out = self._template.match(event)
+            events.append(self._read(event) if out is None else out)
+            if self.done or self.error is not None:
+                break
+        return b"".join(events)
+
+    def finish(self) -> bytes:
+        """What the end of the stream calls for: usage and [DONE] if it is complete without them, else nothing."""
+        if self._is_over or not self.complete:
+            return b""
+        return self._close()
+
+    def _close(self) -> bytes:
+        self.done = self._is_over = True
+        return self._held + _DONE
+
+    def _read(self, event: bytes) -> bytes:
+        payload = event[6:-2]
+        try:
+            chunk = orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            return self._read_other(payload.strip())
+        if type(chunk) is not dict:
+            raise MalformedAnswer("an event of the stream is no JSON object")
+        self.error = find_error(chunk)
+        if self.error is not None:
+            self._is_over = True
+            return b""
+        choices = chunk.get("choices")
+        if not choices:
+            return self._read_without_choices(event, chunk)
+        if type(choices) is not list:
+            raise MalformedAnswer("choices is no array")
+        return self._read_choices(event, chunk, choices)
+
+    def _read_other(self, payload: bytes) -> bytes:
+        if payload == b"[DONE]":
+            # An end before any content is no answer: nothing is passed on, and `complete` stays false.
+            self.done = self._is_over = True
+            return self._close() if self.started else b""
+        if payload:
+            raise MalformedAnswer("an event of the stream is not JSON")
+        return b""
+
+    def _read_choices(self, event: bytes, chunk: dict[str, object], choices: list[object]) -> bytes:
+        self.started = True
+        is_changed, is_plain = False, True
+        for position, choice in enumerate(choices):
+            if type(choice) is not dict:
+                raise MalformedAnswer("a choice is no object")
+            delta = choice.get("delta")
+            # Only a delta of text alone has the same meaning when it comes again.
+            is_plain &= type(delta) is dict and not (
+                "role" in delta or "tool_calls" in delta or choice.get("finish_reason")
+            )
+            is_changed |= self._normalise(choice, position)
+        if type(chunk.get("usage")) is dict:
+            self._hold_usage_of(chunk)
+            is_changed = True
+        if is_changed:
+            return _event(self._without_null_usage(chunk))
+        out = self._strip_null_usage(event, chunk)
+        if is_plain:
+            self._template.learn(event, out, _NULL_USAGE)
+        return out
+
+    def _read_without_choices(self, event: bytes, chunk: dict[str, object]) -> bytes:
+        usage = chunk.get("usage")
+        if type(usage) is dict:
+            self.usage = read_usage(usage) or self.usage
+            if self._include_usage:
+                chunk_is_normal = chunk.get("choices") == []
+                self._held = event if chunk_is_normal else _event(chunk | {"choices": []})
+            return b""
+        if "choices" not in chunk:  # a ping, or nothing that a chat client knows
+            return b""
+        if chunk["choices"] != []:
+            return _event(self._without_null_usage(chunk | {"choices": []}))
+        return self._strip_null_usage(event, chunk)
+
+    def _normalise(self, choice: dict[str, object], position: int) -> bool:
+        """Mend one choice in place. Did anything change?"""
+        is_changed = False
+        if type(choice.get("index")) is not int:
+            choice["index"] = position
+            is_changed = True
+        index = choice["index"]
+        delta = choice.get("delta")
+        if delta is None:
+            delta = choice["delta"] = {}
+            is_changed = True
+        if not isinstance(delta, dict):
+            raise MalformedAnswer("a delta is no object")
+        if "role" in delta:
+            if index in self._roles or not delta["role"]:
+                del delta["role"]
+                is_changed = True
+            else:
+                self._roles.add(index)
+        if "tool_calls" in delta:
+            deltas = self._tool_calls.get(index)
+            if deltas is None:
+                deltas = self._tool_calls[index] = ToolCallDeltas()
+            is_changed |= deltas.normalise(delta["tool_calls"])
+        if choice.get("finish_reason"):
+            self._finished.add(index)
+        return is_changed
+
+    def _hold_usage_of(self, chunk: dict[str, object]) -> None:
+        """Take the usage off a chunk with choices; a client that asked finds it in a chunk of its own at the end."""
+        usage = chunk["usage"]
+        found = read_usage(usage)
+        if found is not None:
+            self.usage = found
+            if self._include_usage:
+                envelope: dict[str, object] = {name: chunk[name] for name in _ENVELOPE if name in chunk}
+                self._held = _event(envelope | {"choices": [], "usage": usage})
+        chunk["usage"] = None
+
+    def _without_null_usage(self, chunk: dict[str, object]) -> dict[str, object]:
+        if not self._include_usage and chunk.get("usage") is None:
+            chunk.pop("usage", None)
+        return chunk
+
+    def _strip_null_usage(self, event: bytes, chunk: dict[str, object]) -> bytes:
+        """The event without `usage: null`, which only clients that asked for usage expect."""
+        if self._include_usage or "usage" not in chunk:
+            return event
+        stripped = _NULL_USAGE.sub(b"", event)
+        return stripped if stripped != event else _event(self._without_null_usage(chunk))
+
+
+def _event(chunk: dict[str, object]) -> bytes:
+    try:
+        return b"data: " + orjson.dumps(chunk) + b"\n\n"
+    except orjson.JSONEncodeError:  # orjson writes fewer levels than it reads
+        raise MalformedAnswer("an event of the stream is nested too deeply") from None
