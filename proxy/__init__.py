@@ -1,3 +1,3 @@
-"""Waystation serves: the HTTP face, the middleware chain and the providers. What to ask whom is decided in `routing`."""
+"""Waystation serves: the HTTP face, the middleware chain and the providers. Whom to ask is decided in `routing`."""
 
 __version__ = "0.1.0"

@@ -22,8 +22,6 @@ _NO_KEY = (
     "(or in an 'x-api-key' or 'api-key' header); with the OpenAI SDK, set api_key."
 )
 
-Holder = TypeVar("Holder", "Principal", "Admin")
-
 
 @dataclass(frozen=True, slots=True)
 class Admin:
@@ -34,19 +32,22 @@ class Admin:
     expires_at: float | None = None
 
 
+Holder = TypeVar("Holder", Principal, Admin)
+
+
 class Keyring(Generic[Holder]):
     """Digests of keys, and their holders."""
 
     def __init__(self, holders: Mapping[bytes, Holder]) -> None:
         """`holders`: SHA-256 digest (32 bytes) -> holder."""
-        self._holders = dict(holders)
+        self._holders: dict[bytes, Holder] = dict(holders)
 
     def __len__(self) -> int:
         return len(self._holders)
 
     def find(self, headers: Mapping[bytes, bytes], now: float) -> Holder:
         """The holder of the key that the headers carry; `now` is Unix time in seconds. O(1). Raises InvalidKey."""
-        holder = self._holders.get(sha256(read_key(headers)).digest())
+        holder: Holder | None = self._holders.get(sha256(read_key(headers)).digest())
         if holder is None:
             raise InvalidKey(
                 "The API key is not known here. Check it for typos, or ask whoever runs this gateway for one."

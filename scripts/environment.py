@@ -1,13 +1,14 @@
-"""Makes and mends `.venv`: `python3 environment.py runtime|dev`. Started by the other scripts; standard library only, Python 3.11.
+"""Makes and mends `.venv`: `environment.py runtime|dev`. Started by the other scripts; standard library only.
 
-A stamp inside `.venv` remembers what was installed, and is written last: an install that was interrupted is done again by the next
-run. A file lock, let go by the kernel however its holder ends, keeps two scripts out of each other's way.
+A stamp inside `.venv` remembers what was installed, or that an install is under way: one that was cut off is done again
+from scratch. A file lock, let go by the kernel however its holder ends, keeps two scripts out of each other's way.
 """
 
 import fcntl
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "waystation.stamp"
 LOCK = VENV / "waystation.lock"
+UNFINISHED = "unfinished"
 
 RUNTIME_LOCK = ROOT / "requirements.lock"
 BUILD_LOCK = ROOT / "scripts" / "build.lock"
@@ -31,24 +33,36 @@ DURATION = {"runtime": "about 20 seconds", "dev": "about 40 seconds"}
 
 def say(text: str) -> None:
     """Print one line of progress; to stderr, for stdout belongs to the command that follows."""
-    print(f"waystation: {text}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"waystation: {text}\n")
+    sys.stderr.flush()
 
 
-def interpreter_of_venv() -> str | None:
-    """The version and place of the `.venv` that is there; None if there is none, or none that runs and is new enough."""
-    question = "import sys; assert sys.version_info >= (3, 11); print(*sys.version_info[:3], sys.prefix)"
+def read_stamp() -> list[str]:
+    """The place `.venv` was made for, then what it holds; empty for a `.venv` that was not made here."""
+    return STAMP.read_text().splitlines() if STAMP.exists() else []
+
+
+def python_version() -> str | None:
+    """The version of the Python of `.venv`; None if there is none, or none that runs and is new enough."""
+    question = "import sys; assert sys.version_info >= (3, 11) and sys.prefix != sys.base_prefix; print(sys.version)"
     try:
         answer = subprocess.run([PYTHON, "-I", "-c", question], capture_output=True, text=True, check=False)
     except OSError:
         return None
-    # A checkout that was moved has the old place in every script of its `.venv`.
-    moved = not (VENV / "pyvenv.cfg").exists() or not answer.stdout.rstrip().endswith(str(VENV))
-    return None if answer.returncode or moved else answer.stdout.strip()
+    return answer.stdout.strip() if answer.returncode == 0 else None
 
 
-def digests(interpreter: str) -> dict[str, str]:
+def is_usable() -> bool:
+    """Can `.venv` be built upon? Not if an install was cut off, which leaves half a package that pip takes for a whole
+    one; not if the checkout was moved, for the scripts in `.venv` name the old place.
+    """
+    stamp = read_stamp()
+    return (not stamp or stamp[0] == str(ROOT)) and python_version() is not None
+
+
+def digests(version: str) -> dict[str, str]:
     """For each level, a digest of all that decides what is installed."""
-    runtime = hashlib.sha256(f"{interpreter}\n{ROOT}\n".encode())
+    runtime = hashlib.sha256(version.encode())
     for path in (ROOT / "pyproject.toml", RUNTIME_LOCK, BUILD_LOCK):
         runtime.update(path.read_bytes())
     dev = runtime.copy()
@@ -58,10 +72,9 @@ def digests(interpreter: str) -> dict[str, str]:
 
 def is_current(level: str) -> bool:
     """Does `.venv` hold at least this level, at the locked versions?"""
-    if not STAMP.exists():
-        return False
-    interpreter = interpreter_of_venv()
-    return interpreter is not None and digests(interpreter)[level] in STAMP.read_text().split()
+    stamp = read_stamp()
+    version = python_version() if stamp and stamp[0] == str(ROOT) else None
+    return version is not None and digests(version)[level] in stamp
 
 
 def can_import(name: str) -> bool:
@@ -111,51 +124,70 @@ def pip_command() -> list[str | Path]:
     return [PYTHON, "-m", "pip"] if own else [sys.executable, "-m", "pip", "--python", PYTHON]
 
 
-def pip_install(what: Sequence[str | Path], total: int) -> bool:
-    """Run `pip install`, showing how far it is; its whole output only if it fails."""
+def package_named_by(line: str) -> str | None:
+    """The package that a line of pip's output turns to; None if it is about something else."""
+    word, _, rest = line.strip().partition(" ")
+    if word == "Collecting":
+        return rest.split("==")[0].split(" ")[0]
+    if word == "Processing":
+        return rest.partition(" (from ")[0].rpartition("/")[2].split("-")[0]
+    return rest.split(":")[1].split("==")[0].strip() if line.startswith("Requirement already satisfied:") else None
+
+
+def pip_install(what: Sequence[str | Path], total: int = 0) -> int:
+    """Run `pip install`, showing how many of `total` packages it has dealt with; all it has to say only if it fails."""
     command = [*pip_command(), "install", "--no-input", "--disable-pip-version-check", "--progress-bar=off", *what]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+    # Not closing the files hands pip the lock, which so is held for as long as a pip is at work, even an orphaned one.
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, close_fds=False
+    )
     assert process.stdout is not None
     lines: list[str] = []
     seen, shown_at = 0, time.monotonic()
     for line in process.stdout:
         lines.append(line)
-        word, _, rest = line.strip().partition(" ")
-        if word == "Collecting" or line.startswith("Requirement already satisfied"):
+        if not total:
+            continue
+        if name := package_named_by(line):
             seen += 1
             if time.monotonic() - shown_at > 2:
-                say(f"  {seen} of about {total}: {rest.split('==')[0].split(' ')[-1]}")
+                say(f"  {seen} of about {total}: {name}")
                 shown_at = time.monotonic()
-        elif word == "Installing" and rest.startswith("collected"):
-            say(f"  all {seen} fetched; unpacking")
-    if process.wait():
+        elif line.startswith("Installing collected packages"):
+            say(f"  all {seen} there; unpacking")
+    code = process.wait()
+    if code:
         sys.stderr.writelines(lines[-40:])
         say("pip failed; the end of its output is above. Run the same command again once the cause is gone.")
-        return False
-    return True
+    return code
 
 
 def install(level: str) -> bool:
     """Bring `.venv` to the level. True when it is there."""
-    interpreter = interpreter_of_venv()
-    if interpreter is None:
-        if not make_venv():
-            return False
-        interpreter = interpreter_of_venv()
-        if interpreter is None:
-            say(f".venv was made but does not run; remove {VENV} and try again.")
-            return False
-    STAMP.unlink(missing_ok=True)
-    total = sum(path.read_text().count("==") for path in LEVELS[level])
-    say(f"installing the {level} packages, each checked against its hash in the lock ({DURATION[level]} the first time)")
+    usable = is_usable()
+    STAMP.write_text(f"{UNFINISHED}\n")
+    if not usable and not make_venv():
+        return False
+    version = python_version()
+    if version is None:
+        say(f".venv was made but does not run; remove {VENV} and try again.")
+        return False
     locks = [part for path in LEVELS[level] for part in ("-r", path)]
-    if not pip_install(["--require-hashes", *locks], total):
+    pins = {pin for path in LEVELS[level] for pin in re.findall(r"^[\w.-]+==", path.read_text(), re.MULTILINE)}
+    say(
+        f"installing the {level} packages, each checked against its hash in the lock ({DURATION[level]} the first time)"
+    )
+    code = pip_install(["--require-hashes", *locks], len(pins))
+    if not code:
+        say("installing waystation itself, editable")
+        code = pip_install(["--no-deps", "--no-build-isolation", "--no-index", "--editable", ROOT])
+    if code > 0:
+        STAMP.unlink()  # pip gave up of its own accord and left things as they were
+    if code:
         return False
-    say("installing waystation itself, editable")
-    if not pip_install(["--no-deps", "--no-build-isolation", "--no-index", "--editable", ROOT], 1):
-        return False
-    known = digests(interpreter)
-    STAMP.write_text("\n".join(known.values() if level == "dev" else [known["runtime"]]) + "\n")
+    known = digests(version)
+    held = known.values() if level == "dev" else [known["runtime"]]
+    STAMP.write_text("\n".join([str(ROOT), *held]) + "\n")
     return True
 
 
@@ -166,6 +198,7 @@ def main(level: str) -> int:
     started = time.monotonic()
     VENV.mkdir(exist_ok=True)
     with LOCK.open("w") as lock:
+        os.set_inheritable(lock.fileno(), True)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -182,4 +215,8 @@ def main(level: str) -> int:
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in LEVELS:
         sys.exit(f"usage: environment.py {'|'.join(LEVELS)}")
-    sys.exit(main(sys.argv[1]))
+    try:
+        sys.exit(main(sys.argv[1]))
+    except KeyboardInterrupt:
+        say("interrupted; the next run makes .venv anew")
+        sys.exit(130)

@@ -121,7 +121,8 @@ class Client:
 
     @property
     def is_complete(self) -> bool:
-        return bool(self.messages) and not self.messages[-1].get("more_body", True)
+        last = self.messages[-1]
+        return last["type"] == "http.response.body" and not last.get("more_body", False)
 
 
 def never() -> Callable[[Call], Awaitable[Any]]:

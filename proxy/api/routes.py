@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
+from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,7 +32,9 @@ class Face:
     """An ASGI application: the guard, then the route."""
 
     def __init__(self, desk: Desk, routes: Mapping[str, Mapping[str, Endpoint]], chat: ChatEndpoint | None) -> None:
-        """`routes`: path -> method -> endpoint. `chat` has a way of its own, short of everything it can do without."""
+        """`routes`: path -> method -> endpoint; `/v1/models/` stands for all below it. `chat` has a way of its own,
+        short of everything it can do without.
+        """
         self._desk = desk
         self._routes = routes
         self._chat = chat
@@ -41,29 +44,29 @@ class Face:
         headers: dict[bytes, bytes] = {}
         try:
             headers = check(scope)
-            path, method = scope["path"], scope["method"]
+            # As it stood in the request line: `scope["path"]` is percent-decoded, and `%63hat` is no route of ours.
+            path, method = scope["raw_path"].decode("ascii"), scope["method"]
             if path == CHAT and self._chat is not None:
                 if method != "POST":
                     raise _wrong_method(method, path, ["POST"])
                 await self._chat(headers, receive, send)
                 return
-            await self._serve(scope, headers, receive, send)
+            await self._serve(path, method, scope, headers, receive, send)
         except GatewayError as error:
             await self._refuse(error, headers, send)
 
-    async def _serve(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
-        path, method = scope["path"], scope["method"]
-        methods = self._routes.get(path)
-        params: dict[str, str] = {}
-        if methods is None and path.startswith(_MODELS) and path != _MODELS:
-            # A model's name may hold slashes; it is looked up, and never used as a path.
-            methods, params = self._routes.get(f"{_MODELS}{{model}}"), {"model": path[len(_MODELS) :]}
+    async def _serve(
+        self, path: str, method: str, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
+        # A model's name may hold slashes; it is looked up, and never used as a path.
+        name = unquote(path[len(_MODELS) :]) if path.startswith(_MODELS) else ""
+        methods = self._routes.get(_MODELS if name else path)
         if methods is None:
             raise NotFound(f"There is nothing at {method} {path[:200]}. The chat endpoint is POST {CHAT}.")
         endpoint = methods.get("GET" if method == "HEAD" else method)
         if endpoint is None:
             raise _wrong_method(method, path, sorted(methods))
-        request = Request({**scope, "path_params": params, "state": {"headers": headers}}, receive)
+        request = Request({**scope, "path_params": {"model": name}, "state": {"headers": headers}}, receive)
         response = await endpoint(request)
         response.headers["x-request-id"] = choose_request_id(headers, new_id())
         await response({**scope}, receive, send)
@@ -86,7 +89,7 @@ def client_face(desk: Desk) -> Face:
     models, health = ModelsEndpoint(desk), HealthEndpoint(desk)
     routes: dict[str, dict[str, Endpoint]] = {
         "/v1/models": {"GET": models.list},
-        "/v1/models/{model}": {"GET": models.show},
+        _MODELS: {"GET": models.show},
         **_probes(health),
     }
     return Face(desk, routes, ChatEndpoint(desk))

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from proxy.api.errors import raw_response
 from proxy.api.guard import REFUSAL
@@ -67,6 +67,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _body_bytes = 0
     _oversized = False
     _paused_at: float | None = None
+    url = b""  # uvicorn sets it with the first byte of a request, not before
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Refuse a connection too many; else start the clock of its first request."""
@@ -99,7 +100,7 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self._oversized and sum(len(name) + len(value) for name, value in self.headers) > _MAX_HEAD_BYTES:
             refusal = self._oversize_error()
         if refusal is not None:
-            self.scope["extensions"] = {REFUSAL: refusal}  # type: ignore[typeddict-item]  # a private extension
+            self.scope["extensions"] = {REFUSAL: refusal}  # type: ignore[dict-item]  # an extension of our own
             self.url = b"/"
         self._phase, self._since, self._body_bytes = "body", monotonic(), 0
         super().on_headers_complete()
@@ -129,20 +130,21 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser could not make sense of, in OpenAI's shape."""
-        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request, whatever its type says
+        if cycle is not None and cycle.response_started and not cycle.response_complete:
             self.transport.close()  # an answer is under way: no second one may be written into it
             return
         reason = str(sys.exc_info()[1] or msg)
         if "overflow" in reason.lower():
             self._refuse(BodyTooLarge("The declared length of the body is beyond any limit."))
-        elif self._phase == "head" and len(self.url or b"") > _MAX_URL_BYTES:
+        elif self._phase == "head" and len(self.url) > _MAX_URL_BYTES:
             self._refuse(UriTooLong(f"The URL exceeds {_MAX_URL_BYTES} bytes."))
         else:
             self._refuse(InvalidRequest("The request is not valid HTTP/1.1."))
 
     def sweep(self, now: float) -> None:
         """End the connection if its client has overstayed. `now` is in monotonic seconds."""
-        if self.transport is None or self.transport.is_closing():
+        if self.transport.is_closing():
             return
         limits, age_s = self.limits, now - self._since
         if self._paused_at is not None and now - self._paused_at > limits.write_timeout_s:
@@ -161,7 +163,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._refuse(RequestTimeout("The request's body arrived too slowly."))
 
     def _oversize_error(self) -> GatewayError:
-        if not self.headers and len(self.url or b"") > _MAX_URL_BYTES:
+        if not self.headers and len(self.url) > _MAX_URL_BYTES:
             return UriTooLong(f"The URL exceeds {_MAX_URL_BYTES} bytes.")
         return HeadersTooLarge(f"The request's headers exceed {_MAX_HEAD_BYTES} bytes.")
 

@@ -8,7 +8,7 @@ waits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Protocol
 
@@ -34,10 +34,10 @@ class Timers(Protocol):
 
 
 class Watch:
-    """The time limits of one exchange; each is in seconds, None is no limit.
+    """The time limits of one exchange, in seconds by name; None or absent is no limit.
 
-    `first_byte_s` runs from the making of the watch to the first byte of the body, connecting included: an upstream may
-    send its head at once and think afterwards. `idle_s` runs between two pieces of the body. `total_s` bounds it all.
+    `first_byte` runs from the making of the watch to the first byte of the body, connecting included: an upstream may
+    send its head at once and think afterwards. `idle` runs between two pieces of the body. `total` bounds it all.
     """
 
     __slots__ = (
@@ -55,20 +55,13 @@ class Watch:
         "_total_at",
     )
 
-    def __init__(
-        self,
-        timers: Timers,
-        error: Callable[[str], Exception],
-        *,
-        first_byte_s: float | None,
-        idle_s: float | None,
-        total_s: float | None,
-    ) -> None:
+    def __init__(self, timers: Timers, error: Callable[[str], Exception], limits: Mapping[str, float | None]) -> None:
         """`error` makes the exception of a time-out from the sentence that says what was missing."""
         now = timers.time()
+        first_byte_s, idle_s, total_s = limits.get("first_byte"), limits.get("idle"), limits.get("total")
         self._timers = timers
         self._error = error
-        self._limits = (first_byte_s, idle_s, total_s)
+        self._limits = limits
         self._first_at = inf if first_byte_s is None else now + first_byte_s  # 0 once the first byte has come
         self._idle_s = inf if idle_s is None else idle_s
         self._total_at = inf if total_s is None else now + total_s
@@ -142,9 +135,8 @@ class Watch:
             task.cancel()
 
     def _time_out(self) -> Exception:
-        first_byte_s, idle_s, total_s = self._limits
         if self._due_at == self._total_at:
-            return self._error(f"the answer was not complete within {total_s:g} s (total)")
+            return self._error(f"the answer was not complete within {self._limits['total']:g} s (total)")
         if self._first_at:
-            return self._error(f"the answer did not begin within {first_byte_s:g} s (first_byte)")
-        return self._error(f"the answer did not go on for {idle_s:g} s (idle)")
+            return self._error(f"the answer did not begin within {self._limits['first_byte']:g} s (first_byte)")
+        return self._error(f"the answer did not go on for {self._limits['idle']:g} s (idle)")

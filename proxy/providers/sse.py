@@ -9,7 +9,7 @@ from time import monotonic
 from proxy.errors import UpstreamError, UpstreamTimeout
 from proxy.providers.base import Patience
 from proxy.providers.failures import Scrubber, classify_inside
-from proxy.providers.transport import Response, TransportError, name_failure
+from proxy.providers.transport import ByteStream, Response, TransportError, name_failure
 from proxy.wire.answer import MalformedAnswer
 from proxy.wire.chat import ChatRequest
 from proxy.wire.chunks import ChatChunks
@@ -32,7 +32,7 @@ class SSEStream:
         self._patience = patience
         self._splitter = SSESplitter()
         self._chunks = ChatChunks(request.include_usage, request.n)
-        self._source: AsyncIterator[bytes] = response.stream.__aiter__()
+        self._source = body_of(response)
         self._first = b""
         self._progress_at = monotonic()
         self._ended = False
@@ -91,7 +91,7 @@ class SSEStream:
 
     async def _read_block(self) -> bytes:
         splitter, chunks = self._splitter, self._chunks
-        if chunks.done:
+        if self._is_over():
             await self._linger()
             return b""
         async for data in self._source:
@@ -101,11 +101,15 @@ class SSEStream:
                 self._progress_at = monotonic()
                 if block:
                     return block
-                if chunks.error is not None:
-                    raise classify_inside(self._provider, chunks.error, self._scrub)
+                if self._is_over():
+                    break
             else:
                 self._check_progress()
         return self._finish()
+
+    def _is_over(self) -> bool:
+        """Has the upstream said its last word, [DONE] or an error?"""
+        return self._chunks.done or self._chunks.error is not None
 
     def _finish(self) -> bytes:
         """What is left when the upstream has ended its body."""
@@ -147,9 +151,15 @@ async def read_body(response: Response, max_bytes: int) -> bytes:
     """The whole body, in one piece. Raises MalformedAnswer over `max_bytes`, and TransportError."""
     pieces: list[bytes] = []
     size = 0
-    async for piece in response.stream.__aiter__():
+    async for piece in body_of(response):
         size += len(piece)
         if size > max_bytes:
             raise MalformedAnswer(f"its body exceeds {max_bytes} bytes")
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def body_of(response: Response) -> AsyncIterator[bytes]:
+    """The body, piece by piece as it arrives; without httpx's decoding and book-keeping."""
+    assert isinstance(response.stream, ByteStream), "every transport here is asynchronous"
+    return response.stream.__aiter__()

@@ -23,7 +23,7 @@ def built(schema: object, seed: int = 1) -> object:
     return instance(schema, random.Random(seed), Steps(MAX_STEPS))
 
 
-def check(schema: JsonObject, seed: int) -> object:
+def assert_valid(schema: JsonObject, seed: int) -> object:
     value = built(schema, seed)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.Draft202012Validator(schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER).validate(
@@ -103,7 +103,7 @@ SCHEMAS: st.SearchStrategy[JsonObject] = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(SCHEMAS, st.integers())
 def test_an_instance_is_valid(schema: JsonObject, seed: int) -> None:
-    check(schema, seed)
+    assert_valid(schema, seed)
 
 
 @settings(max_examples=50, deadline=None)
@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_instance(schema: JsonObject, seed: int) ->
 @settings(max_examples=50, deadline=None)
 @given(SCHEMAS, st.integers())
 def test_a_schema_behind_a_reference_is_kept(schema: JsonObject, seed: int) -> None:
-    check(
+    assert_valid(
         {"$defs": {"it": schema}, "type": "object", "properties": {"a": {"$ref": "#/$defs/it"}}, "required": ["a"]},
         seed,
     )
@@ -152,7 +152,7 @@ EXPRESSION: JsonObject = {
 @pytest.mark.parametrize("schema", [TREE, EXPRESSION], ids=["tree", "expression"])
 def test_recursive_schemas_come_to_an_end(schema: JsonObject) -> None:
     for seed in range(30):
-        check(schema, seed)
+        assert_valid(schema, seed)
 
 
 @pytest.mark.parametrize(
@@ -181,19 +181,19 @@ def test_recursive_schemas_come_to_an_end(schema: JsonObject) -> None:
 )
 def test_conflicting_keywords_are_reconciled(schema: JsonObject) -> None:
     for seed in range(10):
-        check(schema, seed)
+        assert_valid(schema, seed)
 
 
 def test_a_deep_schema_is_reached() -> None:
     schema: JsonObject = {"type": "integer"}
     for _ in range(15):
         schema = {"type": "object", "properties": {"x": schema}, "required": ["x"]}
-    check(schema, 1)
+    assert_valid(schema, 1)
 
 
 def test_null_is_not_the_first_choice() -> None:
     schema: JsonObject = {"type": "object", "properties": {"city": {"anyOf": [{"type": "null"}, {"type": "string"}]}}}
-    assert all(isinstance(check(schema, seed), dict) for seed in range(5))
+    assert all(isinstance(assert_valid(schema, seed), dict) for seed in range(5))
     assert all(built({"type": ["null", "integer"]}, seed) is not None for seed in range(20))
 
 

@@ -1,0 +1,76 @@
+"""`waystation check`: would this config be taken? Prints every fault and warning with its place; changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from proxy.config import ConfigFaults, Fault, Loaded, default_config_path, environment, json_schema, load, load_default
+
+#: Stands for the client key that `serve` would make up for the embedded default.
+_ANY_KEY = "any-client-key-made-up-by-serve"
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("check", help="verify a config", description="Verify a config; exit code 1 on faults.")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the config (default: the embedded one)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of the config and stop")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check and report; 0 if the config holds, 1 if not."""
+    if args.schema:
+        print(json.dumps(json_schema(), indent=2))
+        return 0
+    path: Path = args.config or default_config_path()
+    try:
+        loaded = _load(args.config, environment())
+    except ConfigFaults as error:
+        _print_json(path, error.faults, (), None) if args.json else print(error, file=sys.stderr)
+        if not args.json:
+            print(f"{path}: {_count(len(error.faults), 'fault')}", file=sys.stderr)
+        return 1
+    if args.json:
+        _print_json(path, (), loaded.warnings, loaded)
+    else:
+        for warning in loaded.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        print(f"{path}: {_summary(loaded)}")
+    return 0
+
+
+def _load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
+    return load_default({"WAYSTATION_KEY": _ANY_KEY, **environ}) if path is None else load(path, environ)
+
+
+def _summary(loaded: Loaded) -> str:
+    config = loaded.config
+    parts = [
+        _count(len(config.providers), "provider"),
+        _count(len(config.models), "model"),
+        _count(len(config.teams), "team"),
+        _count(len(loaded.warnings), "warning"),
+    ]
+    return f"holds: {', '.join(parts)}; hash {loaded.config_hash}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _print_json(path: Path, faults: Sequence[Fault], warnings: Sequence[Fault], loaded: Loaded | None) -> None:
+    report = {
+        "file": str(path),
+        "ok": loaded is not None,
+        "config_hash": None if loaded is None else loaded.config_hash,
+        "faults": [asdict(fault) for fault in faults],
+        "warnings": [asdict(fault) for fault in warnings],
+    }
+    print(json.dumps(report, indent=2))

@@ -1,0 +1,35 @@
+"""`${VAR}` and `${VAR:-default}` in the config's values. `$${` stands for a literal `${`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+_REFERENCE: Final = re.compile(r"\$\$\{|\$\{([^}]*)\}|\$\{")
+_VARIABLE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+
+
+class UnresolvedError(Exception):
+    """A reference that cannot be resolved. The message names the variable and never a value."""
+
+
+def interpolate(text: str, environ: Mapping[str, str]) -> str:
+    """The text with every reference replaced. An empty variable counts as missing. Raises UnresolvedError."""
+    if "${" not in text:
+        return text
+
+    def replace(found: re.Match[str]) -> str:
+        if found.group() == "$${":
+            return "${"
+        parts = _VARIABLE.fullmatch(found.group(1) or "")
+        if parts is None:
+            raise UnresolvedError("a reference reads ${VAR} or ${VAR:-default}")
+        name, default = parts.groups()
+        value = environ.get(name) or default
+        if value is None:
+            state = "empty" if name in environ else "not set"
+            raise UnresolvedError(f"the environment variable {name} is {state}")
+        return value
+
+    return _REFERENCE.sub(replace, text)

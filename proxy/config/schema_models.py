@@ -1,0 +1,154 @@
+"""The section `models`: what clients may name, and what stands behind it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from proxy.config.schema_fields import Name, Printable, Section, Text
+from proxy.config.schema_units import Count, Seconds, Share
+
+_Price = Annotated[Decimal, Field(ge=0, le=100_000)]
+_Wait = Annotated[Seconds, Field(ge=0.01, le=86_400)]
+Cause = Literal["unavailable", "context_length", "content_filter", "rate_limited"]
+
+
+class CapacityConfig(Section):
+    """What a target is known to bear."""
+
+    rpm: Count | None = Field(None, description="Requests a minute.")
+    tpm: Count | None = Field(None, description="Tokens a minute.")
+    concurrency: Annotated[Count, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="Calls at once; auto finds out."
+    )
+
+
+class PriceConfig(Section):
+    """Prices in USD for a million tokens."""
+
+    input: _Price = Field(description="Input tokens.")
+    cached_input: _Price | None = Field(
+        None, description="Input tokens read from the provider's cache; default: as input."
+    )
+    output: _Price = Field(description="Output tokens.")
+
+
+class TargetConfig(Section):
+    """One model at one provider."""
+
+    provider: Name = Field(description="A name under providers.")
+    model: Printable = Field(description="What that provider calls the model, or the deployment.")
+    weight: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = Field(
+        1.0, description="Its share under strategy weighted."
+    )
+    capacity: CapacityConfig = Field(CapacityConfig(), description="What it is known to bear.")
+    price_usd_per_mtok: PriceConfig | None = Field(
+        None, description="Its price, where the price table is wrong or silent."
+    )
+    drop_params: tuple[Text, ...] = Field(
+        (), description="Request parameters it does not know and that may be left out."
+    )
+
+
+class SloConfig(Section):
+    """What the model's callers are promised."""
+
+    ttft_s: _Wait = Field(2.0, alias="ttft", description="Time to the first token.")
+    ttft_within: Share = Field(0.95, description="Share of calls that must meet it.")
+    success: Share = Field(0.999, description="Share of calls that must succeed.")
+
+
+class TimeoutsConfig(Section):
+    """How long to wait, and for what."""
+
+    connect_s: _Wait = Field(2.0, alias="connect", description="For a connection to the provider.")
+    first_token_s: _Wait = Field(60.0, alias="first_token", description="For the first event of a stream.")
+    idle_s: _Wait = Field(60.0, alias="idle", description="For the next event of a stream; comments do not count.")
+    total_s: _Wait = Field(600.0, alias="total", description="For the whole call, all attempts included.")
+    commit_after_s: _Wait = Field(
+        15.0, alias="commit_after", description="Silence after which a stream's 200 and keep-alive comments go out."
+    )
+
+
+class FallbackConfig(Section):
+    """What to do when the targets have failed for a cause: ask another model, the cache, or give a fixed answer."""
+
+    on: Cause = Field(description="The cause it is for.")
+    model: Name | None = Field(None, description="Another configured model.")
+    cache: Literal["semantic"] | None = Field(None, description="A similar answer from the semantic cache.")
+    static: Text | None = Field(None, description="A fixed text.")
+    status: int | None = Field(None, ge=200, le=599, description="HTTP status of the fixed text.")
+
+    @model_validator(mode="after")
+    def _check_choice(self) -> Self:
+        if sum(value is not None for value in (self.model, self.cache, self.static)) != 1:
+            raise ValueError("give exactly one of model, cache and static")
+        if self.status is not None and self.static is None:
+            raise ValueError("status belongs to static")
+        return self
+
+
+class RetriesConfig(Section):
+    """How much retrying may cost."""
+
+    max_attempts: int = Field(4, ge=1, le=20, description="Attempts for one call, over all targets and fallbacks.")
+    max_ratio: Share = Field(0.2, description="Retries as a share of calls.")
+
+
+class HedgeConfig(Section):
+    """A second attempt that races a slow first one."""
+
+    max_extra_cost: Share = Field(0.0, description="What it may add to the cost; 0% is off.")
+
+
+class TierConfig(Section):
+    """Which model a call gets by how hard it is."""
+
+    by: Literal["complexity"] = Field("complexity", description="What decides.")
+    simple: Name = Field(description="The model for simple calls.")
+    hard: Name = Field(description="The model for hard calls.")
+    shadow: bool = Field(False, strict=True, description="Decide and log, but change nothing.")
+
+
+class ExactCacheConfig(Section):
+    """Answers to the very same request."""
+
+    ttl_s: _Wait = Field(3600.0, alias="ttl", description="How long an answer is good for.")
+    sampled: bool = Field(
+        False, strict=True, description="Also for requests that ask for chance (temperature above 0.3)."
+    )
+
+
+class SemanticCacheConfig(Section):
+    """Answers to a request that means the same."""
+
+    mode: Literal["shadow", "serve"] = Field("shadow", description="shadow reports what it would have served.")
+    ttl_s: _Wait = Field(3600.0, alias="ttl", description="How long an answer is good for.")
+    max_error: Share = Field(0.02, description="Share of hits that may be wrong.")
+
+
+class ModelCacheConfig(Section):
+    """Which caches may answer; absent is off."""
+
+    exact: ExactCacheConfig | None = Field(None, description="Answers to the very same request.")
+    semantic: SemanticCacheConfig | None = Field(None, description="Answers to a request that means the same.")
+
+
+class ModelConfig(Section):
+    """One model that clients may name."""
+
+    aliases: tuple[Name, ...] = Field((), description="Other names for it.")
+    strategy: Literal["cheapest", "fastest", "reliable", "balanced", "round_robin", "weighted"] = Field(
+        "round_robin", description="How its targets are ordered."
+    )
+    slo: SloConfig | None = Field(None, description="What its callers are promised.")
+    timeouts: TimeoutsConfig = Field(TimeoutsConfig(), description="How long to wait, and for what.")
+    targets: Annotated[tuple[TargetConfig, ...], Field(min_length=1)] = Field(description="Who may answer.")
+    fallbacks: tuple[FallbackConfig, ...] = Field((), description="What to do when all targets have failed, in order.")
+    retries: RetriesConfig = Field(RetriesConfig(), description="How much retrying may cost.")
+    hedge: HedgeConfig = Field(HedgeConfig(), description="A second attempt that races a slow first one.")
+    tier: TierConfig | None = Field(None, description="Which model a call gets by how hard it is.")
+    rescue: bool = Field(False, strict=True, description="Continue a stream that was cut on another target.")
+    cache: ModelCacheConfig | None = Field(None, description="Which caches may answer; absent is off.")

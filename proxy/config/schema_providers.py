@@ -1,0 +1,138 @@
+"""The section `providers`: whom the gateway may ask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from proxy.config.schema_fields import Credential, Printable, Section
+from proxy.config.schema_units import Seconds, Share
+
+_BASE_URLS: Final[Mapping[str, str]] = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com/v1",
+    "demo": "http://demo.invalid/v1",
+}
+_HEADER_NAME: Final = re.compile(r"[a-z0-9-]{1,64}")
+#: Set by the gateway, or dangerous to set.
+_RESERVED_HEADERS: Final = frozenset(
+    (
+        "host",
+        "content-length",
+        "content-type",
+        "content-encoding",
+        "transfer-encoding",
+        "connection",
+        "accept-encoding",
+        "upgrade",
+        "authorization",
+        "api-key",
+        "x-api-key",
+        "cookie",
+        "te",
+        "trailer",
+        "expect",
+        "proxy-authorization",
+    )
+)
+
+
+def _url(value: Any) -> str:
+    parts = urlsplit(value) if isinstance(value, str) and value.isascii() and value.isprintable() else None
+    try:
+        good = parts is not None and parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    if not good or parts is None or parts.query or parts.fragment or parts.username is not None or " " in value:
+        raise ValueError(
+            "expected an http or https URL without user, query and fragment, such as https://api.openai.com/v1"
+        )
+    return str(value)
+
+
+def _headers(value: Any) -> Any:
+    for name, text in value.items() if isinstance(value, dict) else ():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ValueError("header names are lower-case letters, digits and hyphens")
+        if name in _RESERVED_HEADERS:
+            raise ValueError(f"the header '{name}' is set by the gateway itself")
+        if not isinstance(text, str) or not text.isascii() or not text.isprintable():
+            raise ValueError(f"the header '{name}' needs a value of printable ASCII characters")
+    return value
+
+
+Url = Annotated[str, BeforeValidator(_url)]
+
+
+class FaultsConfig(Section):
+    """How a simulated provider departs from its profile."""
+
+    error_rate: Share | None = Field(None, description="Share of calls answered with an error.")
+    cut_rate: Share | None = Field(None, description="Share of answers that break off in the middle.")
+    hang_rate: Share | None = Field(None, description="Share of calls that are never answered.")
+    first_token_s: Annotated[Seconds, Field(le=3600)] | None = Field(
+        None, alias="first_token", description="Median time to the first token."
+    )
+    per_token_s: Annotated[Seconds, Field(le=60)] | None = Field(
+        None, alias="per_token", description="Median time between tokens."
+    )
+
+
+class ProviderConfig(Section):
+    """One provider."""
+
+    kind: Literal["openai", "azure", "anthropic", "demo"] = Field(description="What it speaks; demo is simulated.")
+    base_url: Url = Field("", description="Where its API begins; has a default for every kind but azure.")
+    api_key: Credential | None = Field(None, description="Its API key; null for a local server that needs none.")
+    api_keys: Annotated[tuple[Credential, ...], Field(min_length=1)] | None = Field(
+        None, description="Several API keys, which rotate."
+    )
+    dialect: Literal["auto", "openai", "deepseek", "qwen", "vllm", "ollama", "azure", "anthropic"] = Field(
+        "auto", description="Whose quirks to expect; auto goes by kind and host."
+    )
+    api_version: Printable | None = Field(None, description="Azure's api-version.")
+    headers: Annotated[dict[str, str], BeforeValidator(_headers)] = Field(
+        {}, description="Headers to add to every request."
+    )
+    transport: Literal["aiohttp", "httpx"] = Field(
+        "aiohttp", description="The HTTP client; httpx is the slower fallback."
+    )
+    proxy: Url | None = Field(None, description="An HTTP proxy to go through; those of the environment are never used.")
+    reuse: bool = Field(
+        True, strict=True, description="Keep connections open between calls; false for an upstream you do not trust."
+    )
+    profile: Literal["fast", "cheap", "flaky"] = Field(
+        "fast", description="How a simulated provider behaves (kind: demo)."
+    )
+    faults: FaultsConfig = Field(
+        FaultsConfig(), description="How a simulated provider departs from its profile (kind: demo)."
+    )
+
+    @property
+    def credential(self) -> str | None:
+        """The key to send; the first of several."""
+        keys = self.api_keys or ((self.api_key,) if self.api_key is not None else ())
+        return keys[0].get_secret_value() if keys else None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_base_url(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "base_url" not in value and value.get("kind") in _BASE_URLS:
+            return {**value, "base_url": _BASE_URLS[value["kind"]]}
+        return value
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        if self.api_key is not None and self.api_keys is not None:
+            raise ValueError("give api_key or api_keys, not both")
+        if self.kind == "azure" and not (self.base_url and self.api_version):
+            raise ValueError("kind azure needs base_url and api_version")
+        if self.kind in ("azure", "anthropic") and self.credential is None:
+            raise ValueError(f"kind {self.kind} needs an api_key")
+        if self.kind != "demo" and {"profile", "faults"} & self.model_fields_set:
+            raise ValueError("profile and faults are for kind demo only")
+        return self

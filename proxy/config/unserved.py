@@ -1,0 +1,68 @@
+"""Settings that the format has and this version does not act on. They are accepted, so that a config can be written
+for the whole format, and each one draws a warning, so that nobody relies on a limit that is not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from proxy.config.faults import Path
+
+#: `*` is any name or index. Values that mean "off" or what happens anyway draw no warning.
+_UNSERVED: Final[tuple[tuple[tuple[str, ...], frozenset[object]], ...]] = tuple(
+    (tuple(pattern.split(".")), frozenset(harmless))
+    for pattern, harmless in (
+        ("server.trusted_proxies", ()),
+        ("state", ()),
+        ("accounting", ()),
+        ("cache", ()),
+        ("notify.webhook", (None,)),
+        ("providers.*.api_keys", ()),
+        ("models.*.strategy", ("round_robin",)),
+        ("models.*.slo", (None,)),
+        ("models.*.targets.*.weight", ()),
+        ("models.*.targets.*.capacity", ()),
+        ("models.*.targets.*.price_usd_per_mtok", (None,)),
+        ("models.*.targets.*.drop_params", ()),
+        ("models.*.fallbacks.*.cache", (None,)),
+        ("models.*.fallbacks.*.static", (None,)),
+        ("models.*.retries", ()),
+        ("models.*.hedge", ()),
+        ("models.*.tier", (None,)),
+        ("models.*.rescue", (False,)),
+        ("models.*.cache", (None,)),
+        ("teams.*.keys.*.limits", (None,)),
+        ("teams.*.limits", (None,)),
+        ("teams.*.quotas", ()),
+        ("teams.*.priority", ()),
+    )
+)
+_ACTS_OTHERWISE: Final[Mapping[str, str]] = {
+    "strategy": "this version orders targets by round_robin, whatever the strategy",
+    "api_keys": "this version uses the first of several keys",
+    "limits": "this version does NOT enforce limits",
+    "quotas": "this version does NOT enforce quotas",
+}
+
+
+def unserved(root: Mapping[str, object]) -> Iterator[tuple[Path, str]]:
+    """Each setting of the config that has no effect, and what to know about it."""
+    for pattern, harmless in _UNSERVED:
+        for path, value in _find(root, pattern, ()):
+            if isinstance(value, dict | list) or value not in harmless:
+                message = _ACTS_OTHERWISE.get(pattern[-1], "accepted, but this version does not act on it")
+                yield path, message
+
+
+def _find(node: object, pattern: tuple[str, ...], path: Path) -> Iterator[tuple[Path, object]]:
+    if not pattern:
+        yield path, node
+        return
+    step, rest = pattern[0], pattern[1:]
+    if isinstance(node, dict):
+        for name in node if step == "*" else (step,) if step in node else ():
+            yield from _find(node[name], rest, (*path, name))
+    elif isinstance(node, list) and step == "*":
+        for index, item in enumerate(node):
+            yield from _find(item, rest, (*path, index))

@@ -1,0 +1,69 @@
+"""Streams that are whole but odd: whatever the format allows comes out in the one form that every SDK reads."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from tests.fakes import sse_chunks
+from tests.integration.gateway import Gateway, until
+from tests.integration.sse import DONE, text_of
+from tests.upstream import (
+    SSE_HEAD,
+    Behaviour,
+    End,
+    chunk,
+    head,
+    play,
+    stream,
+)
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+
+COMPLETE = {
+    "no [DONE]": stream(sse_chunks("one ", "two", done=False)),
+    "no [DONE] and a close": play(
+        head(200, ("Content-Type", "text/event-stream"), ("Connection", "close"))
+        + b"".join(sse_chunks("one ", "two", done=False)),
+        end=End.CLOSE,
+    ),
+    "CRLF": stream([event.replace(b"\n", b"\r\n") for event in sse_chunks("one ", "two")]),
+    "no space after data:": stream([event.replace(b"data: ", b"data:") for event in sse_chunks("one ", "two")]),
+    "event names and ids": stream(
+        [b"event: message\nid: 7\nretry: 5\n" + event for event in sse_chunks("one ", "two")]
+    ),
+    "pings without data": stream([b"event: ping\n\n" + event for event in sse_chunks("one ", "two")]),
+    "a byte order mark": stream([b"\xef\xbb\xbf" + b"".join(sse_chunks("one ", "two"))]),
+    "single bytes": stream([bytes([byte]) for byte in b"".join(sse_chunks("one ", "two"))]),
+    "one write": stream([b"".join(sse_chunks("one ", "two"))]),
+}
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+async def test_an_odd_but_whole_stream_is_made_plain(gateway: Gateway, name: str) -> None:
+    gateway.play(COMPLETE[name])
+    reply = await gateway.post("chat", streams=True)
+    status, body = reply.status, reply.body
+    assert status == 200
+    assert text_of(body) == "one two"
+    assert body.endswith(DONE)
+    assert body.count(b"[DONE]") == 1
+    assert b"error" not in body
+    lines = set(body.split(b"\n"))
+    assert all(line == b"" or line.startswith(b"data: ") for line in lines)
+
+
+async def test_a_line_of_5_mb_passes(gateway: Gateway) -> None:
+    text = "x" * 5_000_000
+    gateway.play(stream(sse_chunks(text)))
+    body = (await gateway.post("chat", streams=True)).body
+    assert text_of(body) == text
+
+
+async def test_an_event_without_end_is_refused(gateway: Gateway) -> None:
+    gateway.play(Behaviour((SSE_HEAD, chunk(b'data: {"x": "')), forever=(chunk(b"a" * 1_000_000),)))
+    reply = await gateway.post("chat", streams=True)
+    status, body = reply.status, reply.body
+    assert status in (502, 504)
+    assert orjson.loads(body)["error"]["type"] == "upstream_error"
+    await until(lambda: all(link.closed_at for link in gateway.main.links[-1:]))
