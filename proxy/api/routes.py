@@ -25,14 +25,16 @@ Scope = MutableMapping[str, Any]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 CHAT: Final = "/v1/chat/completions"
+#: What follows is a model's name.
 _MODELS: Final = "/v1/models/"
+_MODEL: Final = "/v1/models/*"
 
 
 class Face:
     """An ASGI application: the guard, then the route."""
 
     def __init__(self, desk: Desk, routes: Mapping[str, Mapping[str, Endpoint]], chat: ChatEndpoint | None) -> None:
-        """`routes`: path -> method -> endpoint; `/v1/models/` stands for all below it. `chat` has a way of its own,
+        """`routes`: path -> method -> endpoint; `/v1/models/*` stands for all below it. `chat` has a way of its own,
         short of everything it can do without.
         """
         self._desk = desk
@@ -60,7 +62,7 @@ class Face:
     ) -> None:
         # A model's name may hold slashes; it is looked up, and never used as a path.
         name = unquote(path[len(_MODELS) :]) if path.startswith(_MODELS) else ""
-        methods = self._routes.get(_MODELS if name else path)
+        methods = self._routes.get(_MODEL if name else path)
         if methods is None:
             raise NotFound(f"There is nothing at {method} {path[:200]}. The chat endpoint is POST {CHAT}.")
         endpoint = methods.get("GET" if method == "HEAD" else method)
@@ -89,7 +91,7 @@ def client_face(desk: Desk) -> Face:
     models, health = ModelsEndpoint(desk), HealthEndpoint(desk)
     routes: dict[str, dict[str, Endpoint]] = {
         "/v1/models": {"GET": models.list},
-        _MODELS: {"GET": models.show},
+        _MODEL: {"GET": models.show},
         **_probes(health),
     }
     return Face(desk, routes, ChatEndpoint(desk))

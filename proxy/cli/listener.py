@@ -12,6 +12,7 @@ import contextlib
 import resource
 import socket
 import sys
+from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
 from time import monotonic
@@ -38,6 +39,10 @@ _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_URL_BYTES: Final = 8 * 1024
 #: A slow body may take longer than its time-out if it keeps up this pace.
 _MIN_BODY_BYTES_PER_S: Final = 10_000
+#: A chunk of one byte takes six on the wire; some add an extension.
+_MAX_FRAMED_SIZE: Final = 16
+#: Where trailers go.
+_NOWHERE: Final[deque[tuple[bytes, bytes]]] = deque(maxlen=0)
 _SWEEP_INTERVAL_S: Final = 1.0
 #: How long an idle keep-alive connection is kept: longer than the idle time-outs of the usual load balancers (60 s).
 _KEEP_ALIVE_S: Final = 75
@@ -64,7 +69,8 @@ class GuardedProtocol(HttpToolsProtocol):
     _phase = "head"
     _since = 0.0
     _head_bytes = 0
-    _body_bytes = 0
+    _body_bytes = 0  # as they came, framing included
+    _payload_bytes = 0
     _oversized = False
     _paused_at: float | None = None
     url = b""  # uvicorn sets it with the first byte of a request, not before
@@ -80,15 +86,16 @@ class GuardedProtocol(HttpToolsProtocol):
         """Feed the parser, and end a head that grows without end."""
         if self._phase == "idle":
             self._phase, self._since, self._head_bytes = "head", monotonic(), 0
-        in_head = self._phase == "head"
-        if in_head:
-            self._head_bytes += len(data)
-            self._oversized = self._head_bytes > _MAX_HEAD_BYTES
-        elif self._phase == "body":
+        if self._phase == "body":
             self._body_bytes += len(data)
+        else:
+            self._head_bytes += len(data)  # while a request is being served, it is the next one's
+            self._oversized = self._head_bytes > _MAX_HEAD_BYTES
         super().data_received(data)
-        if in_head and self._phase == "head" and self._oversized and not self.transport.is_closing():
+        if self._head_bytes > _MAX_HEAD_BYTES and self._phase in ("head", "serving"):
             self._refuse(self._oversize_error())
+        elif self._phase == "body" and self._framing_bytes() > _MAX_HEAD_BYTES:
+            self._refuse(HeadersTooLarge("The body's framing (chunk extensions, trailers) exceeds the body by far."))
 
     def on_headers_complete(self) -> None:
         """Hand the request on, with our refusal beside it if it deserves one (the guard answers with it)."""
@@ -102,19 +109,26 @@ class GuardedProtocol(HttpToolsProtocol):
         if refusal is not None:
             self.scope["extensions"] = {REFUSAL: refusal}  # type: ignore[dict-item]  # an extension of our own
             self.url = b"/"
-        self._phase, self._since, self._body_bytes = "body", monotonic(), 0
+        self._phase, self._since, self._body_bytes, self._payload_bytes = "body", monotonic(), 0, 0
         super().on_headers_complete()
+        # What comes as a header from now on is a trailer: httptools would add it to what the application is shown.
+        self.headers = _NOWHERE  # type: ignore[assignment]  # all that is done with it is append
+
+    def on_body(self, body: bytes) -> None:
+        """Keep the account of what of the body is content."""
+        self._payload_bytes += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is all here; what takes time now is ours."""
-        self._phase = "serving"
+        self._phase, self._head_bytes = "serving", 0
         super().on_message_complete()
         if self.cycle.response_complete:
             self._phase = "idle"
 
     def on_response_complete(self) -> None:
         """Ready for the next request on this connection."""
-        if self._phase == "serving":
+        if self._phase == "serving" and not self.pipeline:
             self._phase = "idle"
         super().on_response_complete()
 
@@ -130,10 +144,6 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser could not make sense of, in OpenAI's shape."""
-        cycle: RequestResponseCycle | None = self.cycle  # None before the first request, whatever its type says
-        if cycle is not None and cycle.response_started and not cycle.response_complete:
-            self.transport.close()  # an answer is under way: no second one may be written into it
-            return
         reason = str(sys.exc_info()[1] or msg)
         if "overflow" in reason.lower():
             self._refuse(BodyTooLarge("The declared length of the body is beyond any limit."))
@@ -156,19 +166,30 @@ class GuardedProtocol(HttpToolsProtocol):
                 )
             else:
                 self.transport.close()
-        elif self._phase == "body" and age_s > limits.body_timeout_s + self._body_bytes / _MIN_BODY_BYTES_PER_S:
-            if self.cycle.response_started:
-                self.transport.close()
-            else:
-                self._refuse(RequestTimeout("The request's body arrived too slowly."))
+        elif self._phase == "body" and age_s > limits.body_timeout_s + self._earned_s():
+            self._refuse(RequestTimeout("The request's body arrived too slowly."))
 
     def _oversize_error(self) -> GatewayError:
         if not self.headers and len(self.url) > _MAX_URL_BYTES:
             return UriTooLong(f"The URL exceeds {_MAX_URL_BYTES} bytes.")
         return HeadersTooLarge(f"The request's headers exceed {_MAX_HEAD_BYTES} bytes.")
 
+    def _earned_s(self) -> float:
+        """What a body has earned of extra time by its pace; one that was answered already gets none."""
+        return 0.0 if self.cycle.response_complete else self._body_bytes / _MIN_BODY_BYTES_PER_S
+
+    def _framing_bytes(self) -> int:
+        """Bytes of the body so far that are no content, beyond what chunks of a single byte need."""
+        return self._body_bytes - _MAX_FRAMED_SIZE * self._payload_bytes
+
     def _refuse(self, error: GatewayError) -> None:
-        self.transport.write(raw_response(error, new_id()))
+        """Answer with the error and close; only close if an answer is there or under way: none is written into it."""
+        if self.transport.is_closing():
+            return
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request, whatever its type says
+        is_idle = self._phase == "head" and not self.pipeline and (cycle is None or cycle.response_complete)
+        if is_idle or (cycle is not None and not self.pipeline and not cycle.response_started):
+            self.transport.write(raw_response(error, new_id()))
         self.transport.close()
 
 

@@ -10,7 +10,7 @@ from tests.fakes import sse_chunks
 from tests.integration.gateway import Gateway, chat_body
 from tests.integration.raw_client import RawClient, connect, exchange, request_bytes
 from tests.integration.raw_requests import BODY, KEYED, REQUEST_LINE, chunked, keyed_head, sized
-from tests.upstream import stream
+from tests.upstream import hang, stream
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
@@ -59,14 +59,15 @@ async def test_http_1_0_is_answered_and_closed(gateway: Gateway) -> None:
     assert closed
 
 
-async def test_a_stream_for_http_1_0_is_not_chunked(gateway: Gateway) -> None:
+async def test_a_stream_for_http_1_0_ends_with_the_connection(gateway: Gateway) -> None:
     gateway.play(stream(sse_chunks("a")))
     body = chat_body(stream=True)
     head = f"POST /v1/chat/completions HTTP/1.0\r\n{KEYED}Content-Length: {len(body)}\r\n\r\n"
-    reply, _ = await exchange(gateway.server.address, head.encode() + body)
+    reply, closed = await exchange(gateway.server.address, head.encode() + body)
     assert reply.status == 200
-    assert reply.header("transfer-encoding") is None
+    assert reply.header("connection") == "close"
     assert reply.body.endswith(b"data: [DONE]\n\n")
+    assert closed
 
 
 async def test_a_client_that_expects_100_continue_is_told_to(gateway: Gateway) -> None:
@@ -132,3 +133,45 @@ async def _drip(client: RawClient, data: bytes) -> None:
     for byte in data:
         await client.send(bytes([byte]))
         await asyncio.sleep(0.1)
+
+
+async def test_trailers_without_end_are_cut_off(gateway: Gateway) -> None:
+    async with connect(gateway.server.address) as client:
+        await client.send(keyed_head("Transfer-Encoding: chunked") + b"2\r\n{}\r\n0\r\n")
+        writing = asyncio.create_task(client.send(b"".join(b"X-Note-%d: a\r\n" % index for index in range(100_000))))
+        assert (await client.read_reply()).status == 431
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_a_chunk_extension_without_end_is_cut_off(gateway: Gateway) -> None:
+    async with connect(gateway.server.address) as client:
+        writing = asyncio.create_task(client.send(keyed_head("Transfer-Encoding: chunked") + b"2;" + b"a" * 1_000_000))
+        assert (await client.read_reply()).status == 431
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_a_next_head_without_end_is_cut_off_while_a_call_is_served(gateway: Gateway) -> None:
+    gateway.play(hang())
+    async with connect(gateway.server.address) as client:
+        await client.send(sized())
+        await until(lambda: gateway.asked == 1)
+        writing = asyncio.create_task(client.send(b"GET /livez HTTP/1.1\r\nX-Note: " + b"a" * 1_000_000))
+        assert (await client.read_reply()).status == 431
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_a_broken_second_request_is_not_answered_into_the_first_ones_stream(gateway: Gateway) -> None:
+    gateway.play(stream(sse_chunks("a", "b", "c"), delay_s=0.1))
+    body = chat_body(stream=True)
+    first = keyed_head(f"Content-Length: {len(body)}") + body
+    async with connect(gateway.server.address) as client:
+        await client.send(first)
+        await until(lambda: gateway.asked == 1)
+        await asyncio.sleep(0.15)
+        await client.send(keyed_head("Transfer-Encoding: chunked") + b"zz\r\n")
+        seen = await client.read_to_end()
+    assert seen.count(b"HTTP/1.1 ") == 1
+    assert b"[DONE]" not in seen

@@ -100,7 +100,14 @@ async def test_a_failure_behind_the_comments_is_an_error_event(gateway: Gateway)
 
 async def test_a_pause_in_mid_stream_is_bridged_by_comments(gateway: Gateway) -> None:
     events = sse_chunks("a", "b")
-    steps: list[bytes | float] = [SSE_HEAD, chunk(events[0]), chunk(events[1]), 0.5, *map(chunk, events[2:]), chunk(b"")]
+    steps: list[bytes | float] = [
+        SSE_HEAD,
+        chunk(events[0]),
+        chunk(events[1]),
+        0.5,
+        *map(chunk, events[2:]),
+        chunk(b""),
+    ]
     gateway.play(play(*steps))
     body = (await gateway.post("chat", streams=True)).body
     assert COMMENT in body

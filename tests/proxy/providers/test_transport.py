@@ -3,6 +3,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import httpx
@@ -248,7 +249,7 @@ def test_certificates_and_host_names_are_verified() -> None:
     ],
 )
 async def test_silence_is_a_read_timeout_that_names_its_limit(
-    transport: Transport, behaviour: Behaviour, timeouts: dict[str, float | None], words: str
+    transport: Transport, behaviour: Behaviour, timeouts: Any, words: str
 ) -> None:
     async with ScriptedUpstream(behaviour) as upstream:
         started_at = time.monotonic()
@@ -349,21 +350,19 @@ async def test_without_reuse_every_request_has_its_own_connection_and_says_so(ki
     await transport.aclose()
 
 
-@pytest.mark.parametrize(
-    "first",
-    [
-        play(reply(b"mine").steps[0], end=End.KEEP),
-        stream([b"mine"]),
-    ],
-    ids=["length", "chunked"],
-)
-async def test_bytes_past_the_end_of_an_answer_reach_nobody(transport: Transport, first: Behaviour) -> None:
+@pytest.mark.parametrize("first", [reply(b"mine"), stream([b"mine"])], ids=["length", "chunked"])
+@pytest.mark.parametrize("delay_s", [0.0, 0.01], ids=["at once", "later"])
+async def test_bytes_past_the_end_of_an_answer_reach_nobody(
+    transport: Transport, first: Behaviour, delay_s: float
+) -> None:
     *start, last = first.steps
-    assert isinstance(last, bytes)
     stray = reply(b"of somebody else").steps[0]
+    assert isinstance(last, bytes)
     assert isinstance(stray, bytes)
-    async with ScriptedUpstream(play(*start, last + stray), reply(b"yours")) as upstream:
+    end: list[bytes | float] = [last, delay_s, stray] if delay_s else [last + stray]
+    async with ScriptedUpstream(play(*start, *end), reply(b"yours")) as upstream:
         assert await fetch(transport, upstream) == (200, b"mine")
+        await asyncio.sleep(2 * delay_s)
         assert await fetch(transport, upstream) == (200, b"yours")
         assert len(upstream.links) == 2
 

@@ -1,0 +1,56 @@
+from proxy.call import Answer, Attempt, Call, Handler, Principal, chain
+from tests.calls import a_call
+
+
+class Layer:
+    """Notes when it is passed, on the way in and on the way out."""
+
+    def __init__(self, name: str, seen: list[str]) -> None:
+        self._name = name
+        self._seen = seen
+
+    async def __call__(self, call: Call, next: Handler, /) -> Answer:
+        self._seen.append(f"{self._name} in")
+        answer = await next(call)
+        self._seen.append(f"{self._name} out")
+        return answer
+
+
+async def test_the_first_layer_is_the_outermost() -> None:
+    seen: list[str] = []
+
+    async def endpoint(call: Call) -> Answer:
+        seen.append("endpoint")
+        return Answer(200, (), "upstream")
+
+    handler = chain([Layer("a", seen), Layer("b", seen)], endpoint)
+    assert (await handler(a_call())).status == 200
+    assert seen == ["a in", "b in", "endpoint", "b out", "a out"]
+
+
+async def test_a_chain_without_layers_is_its_endpoint() -> None:
+    async def endpoint(call: Call) -> Answer:
+        return Answer(204, (), "upstream")
+
+    assert (await chain([], endpoint)(a_call())).status == 204
+
+
+def test_waiting_is_the_sum_over_all_attempts() -> None:
+    call = a_call()
+    assert call.waited_s == 0
+    call.attempts += [Attempt("a/m", "m", "a", 0.0, waited_s=1.5), Attempt("b/m", "m", "b", 2.0, waited_s=0.25)]
+    assert call.waited_s == 1.75
+
+
+def test_a_principal_without_a_list_may_use_every_model() -> None:
+    assert Principal("t", "k", None).may_use("chat")
+    assert Principal("t", "k", frozenset({"chat"})).may_use("chat")
+    assert not Principal("t", "k", frozenset({"chat"})).may_use("large")
+
+
+async def test_what_was_registered_last_is_returned_first() -> None:
+    call, seen = a_call(), list[str]()
+    call.closing.callback(seen.append, "first taken")
+    call.closing.callback(seen.append, "last taken")
+    await call.closing.aclose()
+    assert seen == ["last taken", "first taken"]
