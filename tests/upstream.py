@@ -96,10 +96,7 @@ class ScriptedUpstream:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        peers = list(self._peers)
-        for peer in peers:
-            peer.abort()
-        await asyncio.gather(*(peer.done.wait() for peer in peers))
+        await asyncio.gather(*(peer.abort() for peer in list(self._peers)))
         await self._server.wait_closed()
 
     async def all_closed(self, within_s: float = 1.0) -> None:
@@ -141,9 +138,10 @@ class _Peer(asyncio.Protocol):
         self._task.cancel()
         self._upstream._peers.discard(self)
 
-    def abort(self) -> None:
+    async def abort(self) -> None:
         self._transport.abort()
         self._task.cancel()
+        await self.done.wait()
 
     def _note_close(self) -> None:
         if self._link.closed_at is None:
@@ -156,11 +154,10 @@ class _Peer(asyncio.Protocol):
             method, target, _ = request_line.split(" ")
             headers = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
             behaviour = self._upstream.next_behaviour()
-            body = b""
-            if behaviour.reads_body:
-                body = await self._read(next((int(v) for n, v in headers if n.lower() == "content-length"), 0))
-            else:
+            if not behaviour.reads_body:
                 self._transport.pause_reading()
+            length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
+            body = await self._read(length) if behaviour.reads_body else b""
             received = Received(method, target, headers, body, raw_head + body, time.monotonic())
             self._upstream.requests.append(received)
             await self._act(behaviour)

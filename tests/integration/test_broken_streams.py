@@ -29,9 +29,8 @@ from tests.upstream import (
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
 BROKEN_STARTS = {
-    **{
-        f"status {status}": reply_json(error_body(), status) for status in (401, 403, 404, 408, 429, 500, 502, 503, 529)
-    },
+    **{f"status {status}": reply_json(error_body(), status) for status in (401, 403, 404, 408, 429, 500, 502, 503)},
+    "status 529": play(b"HTTP/1.1 529 Overloaded\r\nContent-Length: 2\r\n\r\n{}"),
     "a spent account": reply_json(error_body("Pay.", "insufficient_quota", "insufficient_quota"), 429),
     "an error object first": stream([sse_event(error_body("Overloaded.", "overloaded_error"))]),
     "an error event first": stream([b'event: error\ndata: {"message": "Overloaded."}\n\n']),

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.fakes import sse_chunks
-from tests.integration.gateway import Gateway, chat_body
+from tests.integration.gateway import Gateway, chat_body, until
 from tests.integration.raw_client import RawClient, connect, exchange, request_bytes
 from tests.integration.raw_requests import BODY, KEYED, REQUEST_LINE, chunked, keyed_head, sized
 from tests.upstream import hang, stream

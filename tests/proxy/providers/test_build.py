@@ -1,0 +1,46 @@
+import pytest
+
+from proxy.config import ProviderConfig
+from proxy.providers.build import build_provider
+from proxy.providers.demo import DemoTransport
+from proxy.providers.openai import OpenAIProvider
+from proxy.providers.transport import AiohttpTransport, HttpxTransport, Transport
+
+
+def built(**settings: object) -> tuple[OpenAIProvider, Transport]:
+    provider = build_provider("p", ProviderConfig.model_validate(settings), ["m"])
+    assert isinstance(provider, OpenAIProvider)
+    return provider, provider._transport
+
+
+@pytest.mark.parametrize(
+    ("settings", "transport"),
+    [
+        ({"kind": "openai", "api_key": "sk-123456"}, AiohttpTransport),
+        ({"kind": "openai", "base_url": "http://10.0.0.5:8000/v1", "transport": "httpx"}, HttpxTransport),
+        ({"kind": "anthropic", "api_key": "sk-123456"}, AiohttpTransport),
+        ({"kind": "demo", "profile": "cheap"}, DemoTransport),
+    ],
+)
+async def test_a_provider_gets_the_transport_its_settings_ask_for(
+    settings: dict[str, object], transport: type[Transport]
+) -> None:
+    provider, made = built(**settings)
+    assert provider.name == "p"
+    assert type(made) is transport
+    await provider.aclose()
+
+
+async def test_a_simulated_provider_behaves_as_its_faults_say() -> None:
+    _, transport = built(kind="demo", profile="flaky", faults={"error_rate": "100%", "cut_rate": "0%", "first_token": "5ms"})
+    assert isinstance(transport, DemoTransport)
+    assert (transport._profile.error_rate, transport._profile.first_token_s) == (1.0, 0.005)
+
+
+async def test_azure_is_asked_at_its_deployment_with_its_own_header() -> None:
+    settings = {"kind": "azure", "base_url": "https://x.openai.azure.com", "api_version": "2024-10-21", "api_key": "k-123456"}
+    provider, _ = built(**settings)
+    url = str(provider._urls["m"])
+    assert url == "https://x.openai.azure.com/openai/deployments/m/chat/completions?api-version=2024-10-21"
+    assert (b"api-key", b"k-123456") in provider._headers
+    await provider.aclose()
