@@ -59,6 +59,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--demo", action="store_true", help="serve the embedded default: simulated providers, no key needed"
     )
     parser.add_argument("--port", type=int, help="listen on this port instead of server.listen's")
+    parser.add_argument("--workers", type=int, choices=[1], metavar="N", help="this version serves with one worker")
     parser.set_defaults(run=run)
 
 
@@ -149,7 +150,10 @@ async def _serve(source: Source, sockets: list[socket.socket]) -> None:
     gc.set_threshold(20_000, 20, 50)
 
     await stopping.wait()
-    await _drain(gateway, listeners, forced)
+    await _drain(gateway, listeners[0], forced)
+    # The operators' address goes last: the end of a drain is worth watching.
+    for listener in listeners[1:]:
+        listener.should_exit = listener.force_exit = True
     await asyncio.gather(*running)
     reloader.cancel()
     await asyncio.gather(reloader, *hangups, return_exceptions=True)
@@ -171,17 +175,15 @@ def _listeners(gateway: Gateway, sockets: list[socket.socket]) -> list[Listener]
     return [Listener(face, sock, limits) for face, sock in zip(faces, sockets, strict=False)]
 
 
-async def _drain(gateway: Gateway, listeners: list[Listener], forced: asyncio.Event) -> None:
+async def _drain(gateway: Gateway, listener: Listener, forced: asyncio.Event) -> None:
     """Take no more calls, let those in flight finish, and end the rest with an error they can retry on."""
     drain_s = gateway.config.server.drain_s
     _logger.info("draining: %d calls in flight, for at most %g s", len(gateway.exchanges), drain_s)
-    for listener in listeners:
-        listener.should_exit = True
+    listener.should_exit = True
     if not await _emptied(gateway, drain_s, forced):
         _logger.warning("drain is over: %d calls were ended", gateway.stop_exchanges())
         await _emptied(gateway, _LAST_WORDS_S, asyncio.Event())
-    for listener in listeners:
-        listener.force_exit = True
+    listener.force_exit = True
 
 
 async def _emptied(gateway: Gateway, within_s: float, forced: asyncio.Event) -> bool:

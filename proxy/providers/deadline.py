@@ -1,4 +1,4 @@
-"""Bounds the waits of one exchange with an upstream at a cost that every chunk of a stream can bear (0.4 µs).
+"""Bounds the waits of one exchange with an upstream at a cost that every chunk of a stream can bear.
 
 One timer per exchange, armed anew only when it fires or a nearer limit comes into force; a wait merely notes when it
 is due. Only time spent waiting for the upstream counts as silence: while a slow client holds the stream up, nobody
@@ -130,7 +130,7 @@ class Watch:
             return  # the next wait arms it again
         if self._timers.time() < self._due_at:
             self._arm(self._due_at)
-        elif task.cancelling() == self._outer_cancels:
+        else:
             self._has_expired = True
             task.cancel()
 

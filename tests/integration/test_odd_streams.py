@@ -61,7 +61,7 @@ async def test_a_line_of_5_mb_passes(gateway: Gateway) -> None:
 
 
 async def test_an_event_without_end_is_refused(gateway: Gateway) -> None:
-    gateway.play(Behaviour((SSE_HEAD, chunk(b'data: {"x": "')), forever=(chunk(b"a" * 1_000_000),)))
+    gateway.play(Behaviour((SSE_HEAD, chunk(b'data: {"x": "')), forever=(chunk(b"a" * 1_000_000), 0.001)))
     reply = await gateway.post("chat", streams=True)
     status, body = reply.status, reply.body
     assert status in (502, 504)

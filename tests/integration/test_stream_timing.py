@@ -37,7 +37,10 @@ async def _read_until(client: RawClient, wanted: bytes) -> float:
 
 @TRANSPORTS
 async def test_each_event_reaches_the_client_within_20_ms(gateway: Gateway, suffix: str) -> None:
-    gateway.play(stream(sse_chunks("a", "b", "c", "d", "e"), delay_s=0.1))
+    steps: list[bytes | float] = [SSE_HEAD]
+    for event in sse_chunks("a", "b", "c", "d", "e"):
+        steps += [0.1, chunk(event)]
+    gateway.play(play(*steps, chunk(b"")))
     arrived: list[float] = []
     async with connect(gateway.server.address) as client:
         await client.send(_request(f"chat{suffix}"))
