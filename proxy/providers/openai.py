@@ -14,7 +14,7 @@ from proxy.providers.base import ChatStream, Patience
 from proxy.providers.dialects import Dialect, chat_url
 from proxy.providers.failures import Scrubber, classify, classify_inside
 from proxy.providers.sse import SSEStream, read_body
-from proxy.providers.transport import URL, Request, Response, Transport, TransportError, name_failure
+from proxy.providers.transport import URL, Content, Request, Response, Transport, TransportError, name_failure
 from proxy.wire.answer import ChatAnswer, ErrorAnswer, MalformedAnswer, read_chat_answer
 from proxy.wire.chat import ChatRequest
 from proxy.wire.failure import read_error
@@ -114,8 +114,9 @@ class OpenAIProvider:
         await self._transport.aclose()
 
     async def _send(self, model: str, body: bytes, timeouts: Mapping[str, float | None]) -> Response:
+        # A stream costs httpx 1.6 µs to wrap, the same bytes as content 7.7 µs; the transport adds Content-Length.
         request = Request(
-            "POST", self._urls[model], headers=self._headers, content=body, extensions={"timeout": timeouts}
+            "POST", self._urls[model], headers=self._headers, stream=Content(body), extensions={"timeout": timeouts}
         )
         try:
             return await self._transport.handle_async_request(request)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from time import monotonic
 
 from proxy.errors import UpstreamError, UpstreamTimeout
 from proxy.providers.base import Patience
 from proxy.providers.failures import Scrubber, classify_inside
-from proxy.providers.transport import ByteStream, Response, TransportError, name_failure
+from proxy.providers.transport import Response, TransportError, name_failure, pieces
 from proxy.wire.answer import MalformedAnswer
 from proxy.wire.chat import ChatRequest
 from proxy.wire.chunks import ChatChunks
@@ -32,7 +32,7 @@ class SSEStream:
         self._patience = patience
         self._splitter = SSESplitter()
         self._chunks = ChatChunks(request.include_usage, request.n)
-        self._source = body_of(response)
+        self._source = pieces(response)
         self._first = b""
         self._progress_at = monotonic()
         self._ended = False
@@ -149,17 +149,11 @@ class SSEStream:
 
 async def read_body(response: Response, max_bytes: int) -> bytes:
     """The whole body, in one piece. Raises MalformedAnswer over `max_bytes`, and TransportError."""
-    pieces: list[bytes] = []
+    parts: list[bytes] = []
     size = 0
-    async for piece in body_of(response):
+    async for piece in pieces(response):
         size += len(piece)
         if size > max_bytes:
             raise MalformedAnswer(f"its body exceeds {max_bytes} bytes")
-        pieces.append(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def body_of(response: Response) -> AsyncIterator[bytes]:
-    """The body, piece by piece as it arrives; without httpx's decoding and book-keeping."""
-    assert isinstance(response.stream, ByteStream), "every transport here is asynchronous"
-    return response.stream.__aiter__()
+        parts.append(piece)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -29,7 +29,7 @@ from proxy.providers.deadline import Watch
 URL = httpx.URL
 Request = httpx.Request
 Response = httpx.Response
-ByteStream = httpx.AsyncByteStream
+Content = httpx.ByteStream  #: a whole body to send: Request(..., stream=Content(body)) costs a fifth of content=body
 Transport = httpx.AsyncBaseTransport
 #: Whatever a transport, or the body of its answer, may raise.
 TransportError = httpx.RequestError
@@ -37,8 +37,7 @@ TransportError = httpx.RequestError
 #: Shorter than the idle time after which most servers and balancers close (60 s or more): a request that crosses the
 #: close of its connection costs an attempt.
 _KEEPALIVE_S: Final = 15.0
-#: Of one header; aiohttp takes 128 of them.
-_MAX_FIELD_BYTES: Final = 16 * 1024
+_MAX_FIELD_BYTES: Final = 16 * 1024  # of one header; aiohttp takes 128 of them
 #: Reading pauses when a slow client has left twice as much unread.
 _READ_BUFFER_BYTES: Final = 64 * 1024
 #: aiohttp writes a longer body piece by piece, so that the loop is not held up, if it comes as a file.

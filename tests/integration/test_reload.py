@@ -87,7 +87,7 @@ async def test_a_call_in_flight_finishes_on_the_old_world(fresh: Gateway) -> Non
         pieces = [(await anext(events)).choices[0].delta.content]
         # In the next world there is neither that model nor that provider, nor that key.
         gone = fresh.config.replace("  chat:\n", "  other:\n").replace("[gpt-4o-mini, org/chat-v1]", "[]")
-        gone = gone.replace("models: [chat, falls-back]", "models: [falls-back]").replace(KEY, "sk-way-next")
+        gone = gone.replace("models: [chat, falls-back]", "models: [falls-back]").replace(KEY, "sk-way-platform-next")
         gone = gone.replace(
             f'main: {{kind: openai, base_url: "{fresh.main.url}', f'main: {{kind: openai, base_url: "{fresh.spare.url}'
         )

@@ -128,9 +128,9 @@ async def test_a_stream_is_settled_when_the_call_closes_even_if_nobody_read_it()
     stream = ScriptedStream([b"data: 1\n\n"], Usage(3, 1))
     call, answer = await Bench([ScriptedProvider("a", [stream])]).ask(a_call(stream=True))
     assert isinstance(answer, Answer)
-    assert not stream.closed
+    before = stream.closed
     await call.closing.aclose()
-    assert stream.closed
+    assert (before, stream.closed) == (False, True)
     assert call.usage == Usage(3, 1)
 
 

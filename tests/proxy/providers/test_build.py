@@ -32,13 +32,20 @@ async def test_a_provider_gets_the_transport_its_settings_ask_for(
 
 
 async def test_a_simulated_provider_behaves_as_its_faults_say() -> None:
-    _, transport = built(kind="demo", profile="flaky", faults={"error_rate": "100%", "cut_rate": "0%", "first_token": "5ms"})
+    _, transport = built(
+        kind="demo", profile="flaky", faults={"error_rate": "100%", "cut_rate": "0%", "first_token": "5ms"}
+    )
     assert isinstance(transport, DemoTransport)
     assert (transport._profile.error_rate, transport._profile.first_token_s) == (1.0, 0.005)
 
 
 async def test_azure_is_asked_at_its_deployment_with_its_own_header() -> None:
-    settings = {"kind": "azure", "base_url": "https://x.openai.azure.com", "api_version": "2024-10-21", "api_key": "k-123456"}
+    settings = {
+        "kind": "azure",
+        "base_url": "https://x.openai.azure.com",
+        "api_version": "2024-10-21",
+        "api_key": "k-123456",
+    }
     provider, _ = built(**settings)
     url = str(provider._urls["m"])
     assert url == "https://x.openai.azure.com/openai/deployments/m/chat/completions?api-version=2024-10-21"

@@ -54,6 +54,7 @@ class Upstream(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.request = request
+        await request.aread()
         if isinstance(self._answer, Exception):
             raise self._answer
         return self._answer
@@ -90,12 +91,10 @@ async def test_a_call_is_sent_with_the_credential_the_targets_model_and_nothing_
     assert upstream.request is not None
     assert str(upstream.request.url) == "http://up/v1/chat/completions"
     assert dict(upstream.request.headers) == {
-        "host": "up",
         "accept-encoding": "identity",
         "content-type": "application/json",
         "x-org": "7",
         "authorization": "Bearer sk-cred-123456",
-        "content-length": str(len(upstream.request.content)),
     }
     assert upstream.sent["model"] == "gpt"
     assert (upstream.sent["top_k"], upstream.sent["metadata"]) == (5, {"a": "b"})

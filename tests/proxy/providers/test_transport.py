@@ -12,6 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError, TransferEncodingError
 
 from proxy.errors import UpstreamError, UpstreamFailure, UpstreamTimeout, UpstreamUnavailable
 from proxy.providers.transport import (
+    Content,
     HttpxTransport,
     Request,
     Response,
@@ -97,7 +98,7 @@ async def test_the_request_is_sent_as_given_and_nothing_added_but_host(transport
 
 async def test_a_request_built_from_a_stream_alone_gets_host_and_length(transport: Transport) -> None:
     async with ScriptedUpstream(OK) as upstream:
-        request = Request("POST", f"{upstream.url}/x", headers=[(b"a", b"b")], stream=httpx.ByteStream(b"12345"))
+        request = Request("POST", f"{upstream.url}/x", headers=[(b"a", b"b")], stream=Content(b"12345"))
         response = await transport.handle_async_request(request)
         await response.aclose()
         received = upstream.requests[0]
