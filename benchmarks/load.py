@@ -54,8 +54,7 @@ def put_load(call: ChatCall, seconds: int, directory: Path) -> Load:
     """Send this request for so many seconds. `directory` takes wrk's script. Raises BadAnswer if any failed."""
     wrk = find_wrk()
     done = _run_wrk(wrk, call, seconds, directory) if wrk else _run_own(call, seconds)
-    if done.failed or not done.requests:
-        raise BadAnswer(f"{done.failed} of {done.requests} requests failed")
+    _insist(done)
     return done
 
 
@@ -94,9 +93,14 @@ def _run_wrk(wrk: str, call: ChatCall, seconds: int, directory: Path) -> Load:
 
 def warm_up(call: ChatCall, seconds: float) -> None:
     """Load that is not measured, with our own client: wrk knows whole seconds only. Raises BadAnswer if any failed."""
-    done = _run_own(call, seconds)
+    _insist(_run_own(call, seconds))
+
+
+def _insist(done: Load) -> None:
     if done.failed:
-        raise BadAnswer(f"{done.failed} of {done.requests} requests failed")
+        raise BadAnswer(f"{done.failed} requests failed, {done.requests} did not")
+    if not done.requests:
+        raise BadAnswer(f"not one request was answered within {done.seconds:.0f} s")
 
 
 def _run_own(call: ChatCall, seconds: float) -> Load:

@@ -32,8 +32,9 @@ class Figures:
     """All that was measured of one subject and one kind of request."""
 
     costs: list[Cost] = field(default_factory=list)
-    first_s: list[float] = field(default_factory=list)  #: to the first byte of the body, one connection
-    whole_s: list[float] = field(default_factory=list)
+    lone_cpu_us: list[float] = field(default_factory=list)  #: by run; on one connection, one request after the other
+    first_s: list[float] = field(default_factory=list)  #: by request, to the first byte of the body
+    whole_s: list[float] = field(default_factory=list)  #: by request
 
     def cpu_us(self) -> float:
         """Median over the runs."""
@@ -46,6 +47,10 @@ class Figures:
     def busy(self) -> float:
         """Median over the runs."""
         return statistics.median(cost.busy for cost in self.costs)
+
+    def lone_us(self) -> float:
+        """Median over the runs, of `lone_cpu_us`."""
+        return statistics.median(self.lone_cpu_us)
 
     def cpu_us_range(self) -> tuple[float, float]:
         """Lowest and highest run."""
@@ -69,19 +74,23 @@ def measure_cost(running: Running, kind: Kind, seconds: int, directory: Path) ->
     return Cost(used_s / done.requests * 1e6, done.per_s, used_s / window_s)
 
 
-def measure_latency(call: ChatCall, kind: Kind, seconds: float, figures: Figures) -> None:
+def measure_latency(running: Running, kind: Kind, seconds: float, figures: Figures) -> None:
     """One request after the other on one connection; each answer is checked, outside of its time."""
+    cpu_before_s, asked_before = cpu_s(running.pid), len(figures.whole_s)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_ask_in_turn(call, kind, seconds, figures))
+        runner.run(_ask_in_turn(running.calls[kind], kind, seconds, figures))
+    asked = len(figures.whole_s) - asked_before
+    figures.lone_cpu_us.append((cpu_s(running.pid) - cpu_before_s) / asked * 1e6)
 
 
 async def _ask_in_turn(call: ChatCall, kind: Kind, seconds: float, figures: Figures) -> None:
     request = call.encode()
     async with connect(call.port) as connection:
-        check(await connection.ask(request), kind)
         until = perf_counter() + seconds
-        while perf_counter() < until:
+        while True:
             reply = await connection.ask(request)
             check(reply, kind)
             figures.first_s.append(reply.first_byte_s)
             figures.whole_s.append(reply.whole_s)
+            if perf_counter() >= until:
+                return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -46,6 +47,8 @@ def report(results: Results, setting: Setting) -> str:
         table(("figure", "measured", "target", "met"), _targets(results)),
         "## CPU of the gateway's own processes, µs a request (lowest to highest run)",
         table(("", "JSON", "× floor", "stream", "× floor"), _costs(results)),
+        "## The same with one request after the other, each wake-up of an idle process included",
+        table(("", "JSON", "× floor", "stream", "× floor"), _lone_costs(results)),
         "## Requests a second at full load, and the share of its core that the server used",
         table(("", "JSON", "core", "stream", "core"), _throughput(results)),
         "## Latency on one connection, ms; all but `direct` as what it adds to direct",
@@ -72,11 +75,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def ratio(results: Results, name: str, kind: Kind) -> float | None:
-    """Median CPU over the floor's; None if either is missing."""
+    """CPU over the floor's in the same run, median of all runs; None if either is missing."""
     figures, floor = results.figures.get((name, kind)), results.figures.get((FLOOR.name, kind))
-    if figures is None or floor is None or not floor.cpu_us():
+    if figures is None or floor is None:
         return None
-    return figures.cpu_us() / floor.cpu_us()
+    pairs = zip(figures.costs, floor.costs, strict=False)
+    return statistics.median(own.cpu_us / least.cpu_us for own, least in pairs)
+
+
+def lone_ratio(results: Results, name: str, kind: Kind) -> float | None:
+    """As `ratio`, of requests that come one after the other."""
+    figures, floor = results.figures.get((name, kind)), results.figures.get((FLOOR.name, kind))
+    if figures is None or floor is None:
+        return None
+    return statistics.median(own / least for own, least in zip(figures.lone_cpu_us, floor.lone_cpu_us, strict=False))
 
 
 def _targets(results: Results) -> list[tuple[str, ...]]:
@@ -108,6 +120,16 @@ def _costs(results: Results) -> list[tuple[str, ...]]:
             return _NONE, _NONE
         low, high = figures.cpu_us_range()
         return f"{figures.cpu_us():.0f} ({low:.0f}–{high:.0f})", _NONE if times is None else f"{times:.2f}"
+
+    return [(name, *cells(name, "json"), *cells(name, "stream")) for name in _names(results) if name != DIRECT]
+
+
+def _lone_costs(results: Results) -> list[tuple[str, ...]]:
+    def cells(name: str, kind: Kind) -> tuple[str, str]:
+        figures, times = results.figures.get((name, kind)), lone_ratio(results, name, kind)
+        if figures is None:
+            return _NONE, _NONE
+        return f"{figures.lone_us():.0f}", _NONE if times is None else f"{times:.2f}"
 
     return [(name, *cells(name, "json"), *cells(name, "stream")) for name in _names(results) if name != DIRECT]
 

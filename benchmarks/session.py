@@ -111,7 +111,7 @@ class Session:
                 continue
             try:
                 figures.costs.append(measure_cost(one, kind, self._plan.seconds, self._directory))
-                measure_latency(one.calls[kind], kind, self._plan.latency_s, figures)
+                measure_latency(one, kind, self._plan.latency_s, figures)
             except (BadAnswer, OSError) as error:
                 del self._results.figures[one.name, kind]
                 self._give_up(one.name, f"{kind}: {error}", error)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from time import monotonic
 
 from proxy.api.body import read_json_body
-from proxy.api.respond import Exchange, Pace, Receive, Send, write_error
+from proxy.api.respond import Exchange, Pace, Receive, Send, Watch, write_error
 from proxy.api.surface import Desk, Surface
 from proxy.call import Call
 from proxy.chain import choose_request_id, new_id
@@ -22,8 +22,10 @@ class ChatEndpoint:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def __call__(self, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
-        """Serve one request whose headers the guard has passed."""
+    async def __call__(
+        self, headers: Mapping[bytes, bytes], receive: Receive, send: Send, watch: Watch | None = None
+    ) -> None:
+        """Serve one request whose headers the guard has passed. `watch` is the listener's, if it has one."""
         received_at = monotonic()
         surface = self._desk.surface
         call_id = new_id()
@@ -40,7 +42,7 @@ class ChatEndpoint:
         call = Call(call_id, request_id, received_at, headers, request)
         commit_after_s = surface.catalogue.commit_after_s(request.model)
         pace = Pace(commit_after_s, surface.comment_every_s)
-        exchange = Exchange(call, surface.handler, receive, send, pace)
+        exchange = Exchange(call, surface.handler, receive, send, pace, watch)
         self._desk.exchanges.add(exchange)
         try:
             await exchange.run()

@@ -16,7 +16,7 @@ from proxy.api.chat import ChatEndpoint
 from proxy.api.guard import check
 from proxy.api.health import HealthEndpoint
 from proxy.api.models import ModelsEndpoint
-from proxy.api.respond import Receive, Send, write_error
+from proxy.api.respond import WATCH, Receive, Send, write_error
 from proxy.api.surface import Desk
 from proxy.chain import choose_request_id, new_id
 from proxy.errors import GatewayError, MethodNotAllowed, NotFound
@@ -24,6 +24,7 @@ from proxy.errors import GatewayError, MethodNotAllowed, NotFound
 Scope = MutableMapping[str, Any]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
+_NOTHING: Final[Mapping[str, Any]] = {}
 CHAT: Final = "/v1/chat/completions"
 #: What follows is a model's name.
 _MODELS: Final = "/v1/models/"
@@ -51,7 +52,7 @@ class Face:
             if path == CHAT and self._chat is not None:
                 if method != "POST":
                     raise _wrong_method(method, path, ["POST"])
-                await self._chat(headers, receive, send)
+                await self._chat(headers, receive, send, scope.get("extensions", _NOTHING).get(WATCH))
                 return
             await self._serve(path, method, scope, headers, receive, send)
         except GatewayError as error:

@@ -13,7 +13,7 @@ import resource
 import socket
 import sys
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from proxy.api.errors import raw_response
 from proxy.api.guard import REFUSAL
+from proxy.api.respond import WATCH
 from proxy.api.routes import Face
 from proxy.chain import new_id
 from proxy.errors import (
@@ -73,6 +74,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _payload_bytes = 0
     _oversized = False
     _paused_at: float | None = None
+    _on_lost: Callable[[], None] | None = None
     url = b""  # uvicorn sets it with the first byte of a request, not before
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -81,6 +83,18 @@ class GuardedProtocol(HttpToolsProtocol):
         self._since = monotonic()
         if len(self.connections) > self.limits.max_connections:
             self._refuse(Overloaded("Too many connections are open; try again."))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client left: tell whoever is serving it."""
+        super().connection_lost(exc)
+        if self._on_lost is not None:
+            self._on_lost()
+
+    def watch(self, on_lost: Callable[[], None] | None) -> None:
+        """Call back when the client leaves, at once if it has; None to forget the callback. See `api.respond.WATCH`."""
+        self._on_lost = on_lost
+        if on_lost is not None and self.transport.is_closing():
+            on_lost()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and end a head that grows without end."""
@@ -106,9 +120,11 @@ class GuardedProtocol(HttpToolsProtocol):
             refusal = InvalidRequest("The request line must name a path, not a whole URL.")
         elif self._oversized and sum(len(name) + len(value) for name, value in self.headers) > _MAX_HEAD_BYTES:
             refusal = self._oversize_error()
+        extensions: dict[str, object] = {WATCH: self.watch}
         if refusal is not None:
-            self.scope["extensions"] = {REFUSAL: refusal}  # type: ignore[dict-item]  # an extension of our own
+            extensions[REFUSAL] = refusal
             self.url = b"/"
+        self.scope["extensions"] = extensions  # type: ignore[typeddict-item]  # of our own
         self._phase, self._since, self._body_bytes, self._payload_bytes = "body", monotonic(), 0, 0
         super().on_headers_complete()
         # What comes as a header from now on is a trailer: httptools would add it to what the application is shown.

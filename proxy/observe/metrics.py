@@ -66,7 +66,9 @@ class Metrics:
         self._failovers = self._counter(
             "llm_failovers", "Attempts that failed and made way for the next target.", ("provider", "kind")
         )
-        self._active = Gauge("llm_active_requests", "Calls in flight.", registry=self.registry)
+        self._active = 0
+        active = Gauge("llm_active_requests", "Calls in flight.", registry=self.registry)
+        active.set_function(lambda: self._active)
         self._streams = self._counter("llm_streaming_requests", "Calls that asked for a stream.", ())
         self._lag = self._histogram(
             "llm_event_loop_lag_seconds", "How late the event loop ran a timer.", (), _LAG_BUCKETS
@@ -93,7 +95,7 @@ class Metrics:
 
     def call_started(self, *, stream: bool) -> None:
         """Count a call in."""
-        self._active.inc()
+        self._active += 1
         if stream:
             self._streams.inc()
 
@@ -116,7 +118,7 @@ class Metrics:
         `ttft_s` is None unless a stream began, `overhead_s` unless an answer did. Tokens are as the provider reported
         them, 0 where it reported none; `cached_tokens` is the part of `input_tokens` that it read from its cache.
         """
-        self._active.dec()
+        self._active -= 1
         series = self._find_series(model, provider, team, status)
         series.requests.inc()
         series.duration.observe(duration_s)
@@ -127,7 +129,8 @@ class Metrics:
         if input_tokens or output_tokens:
             series.tokens_in.inc(input_tokens - cached_tokens)
             series.tokens_out.inc(output_tokens)
-            series.tokens_cached.inc(cached_tokens)
+            if cached_tokens:
+                series.tokens_cached.inc(cached_tokens)
 
     def call_refused(self, *, status: int, kind: str) -> None:
         """Count a request that never became a call: it was malformed, or of no known route."""

@@ -44,27 +44,47 @@ class SSEStream:
 
     async def begin(self) -> None:
         """Wait for the first event; an error that comes first is raised as what it is."""
-        started_at = self._progress_at
-        first_token_s = self._patience.first_token_s
         try:
-            async with asyncio.timeout(first_token_s):
-                self._first = await self._next_block()
-        except TimeoutError as error:
-            waited_s = monotonic() - started_at
-            raise UpstreamTimeout(
-                f"Provider '{self._provider}' sent no token within {waited_s:.1f} s (timeouts.first_token)."
-            ) from error
+            # The transport bounds the wait for the first bytes. Only if they were a comment is there more to bound.
+            self._first = await self._read_once()
+            if not self._first and not self._is_over():
+                await self._begin_after_comments()
+        except TransportError as error:
+            raise name_failure(error, self._provider) from error
+        except (MalformedAnswer, EventTooLarge) as error:
+            raise self._malformed(error) from error
         if not self._first:
-            raise UpstreamError(f"Provider '{self._provider}' ended its stream before it sent anything.")
+            self._first = self._finish()
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """See `ChatStream.blocks`."""
-        block = self._first
-        self._first = b""
+        splitter, chunks = self._splitter, self._chunks
         try:
-            while block:
-                yield block
-                block = await self._next_block()
+            yield self._first
+            if not self._is_over():
+                async for data in self._source:
+                    block = splitter.feed(data)
+                    if not block:
+                        self._check_progress()
+                        continue
+                    self._progress_at = monotonic()
+                    block = chunks.feed(block)
+                    if block:
+                        yield block
+                    if self._is_over():
+                        break
+            if chunks.done:
+                await self._linger()
+            elif not self._ended:
+                rest = self._finish()
+                if rest:
+                    yield rest
+            if chunks.error is not None:
+                raise classify_inside(self._provider, chunks.error, self._scrub)
+        except TransportError as error:
+            raise name_failure(error, self._provider) from error
+        except (MalformedAnswer, EventTooLarge) as error:
+            raise self._malformed(error) from error
         finally:
             await self.aclose()
 
@@ -72,61 +92,49 @@ class SSEStream:
         """See `ChatStream.aclose`."""
         await self._response.aclose()
 
-    async def _next_block(self) -> bytes:
-        """The next block, or b"" at the end of a complete answer. Raises UpstreamFailure."""
-        chunks = self._chunks
-        if chunks.error is not None:
-            # What preceded the error in its block has been handed out; now it is the error's turn.
-            raise classify_inside(self._provider, chunks.error, self._scrub)
-        if self._ended:
-            return b""
+    async def _read_once(self) -> bytes:
+        """What one read from upstream makes visible: a block, or b"" for comments, half an event or an error."""
+        data = await anext(self._source, None)
+        if data is None:
+            return self._finish()
+        block = self._splitter.feed(data)
+        return self._chunks.feed(block) if block else b""
+
+    async def _begin_after_comments(self) -> None:
+        started_at = self._progress_at
+        first_token_s = self._patience.first_token_s
         try:
-            return await self._read_block()
-        except TransportError as error:
-            raise name_failure(error, self._provider) from error
-        except (MalformedAnswer, EventTooLarge) as error:
-            raise UpstreamError(
-                f"Provider '{self._provider}' sent a stream that is no chat completion: {error}."
+            async with asyncio.timeout(None if first_token_s is None else started_at + first_token_s - monotonic()):
+                while not self._first and not self._is_over():
+                    self._first = await self._read_once()
+        except TimeoutError as error:
+            waited_s = monotonic() - started_at
+            raise UpstreamTimeout(
+                f"Provider '{self._provider}' sent no token within {waited_s:.1f} s (timeouts.first_token)."
             ) from error
 
-    async def _read_block(self) -> bytes:
-        splitter, chunks = self._splitter, self._chunks
-        if self._is_over():
-            await self._linger()
-            return b""
-        async for data in self._source:
-            block = splitter.feed(data)
-            if block:
-                block = chunks.feed(block)
-                self._progress_at = monotonic()
-                if block:
-                    return block
-                if self._is_over():
-                    break
-            else:
-                self._check_progress()
-        return self._finish()
-
     def _is_over(self) -> bool:
-        """Has the upstream said its last word, [DONE] or an error?"""
-        return self._chunks.done or self._chunks.error is not None
+        """Has the upstream said its last word: [DONE], an error, or the end of its body?"""
+        return self._ended or self._chunks.done or self._chunks.error is not None
 
     def _finish(self) -> bytes:
-        """What is left when the upstream has ended its body."""
+        """What is left at the end. Raises UpstreamFailure if the answer is not whole and all of it is handed out."""
         self._ended = True
         chunks = self._chunks
         block = self._splitter.finish()
         if block:
             block = chunks.feed(block)
+        if block and chunks.error is not None:
+            return block
         if chunks.error is not None:
-            if block:
-                return block
             raise classify_inside(self._provider, chunks.error, self._scrub)
         if not chunks.complete:
-            if not chunks.started:
-                raise UpstreamError(f"Provider '{self._provider}' ended its stream before it sent anything.")
-            raise UpstreamError(f"Provider '{self._provider}' ended its stream in the middle of the answer.")
+            where = "in the middle of the answer" if chunks.started else "before it sent anything"
+            raise UpstreamError(f"Provider '{self._provider}' ended its stream {where}.")
         return block + chunks.finish()
+
+    def _malformed(self, error: Exception) -> UpstreamError:
+        return UpstreamError(f"Provider '{self._provider}' sent a stream that is no chat completion: {error}.")
 
     def _check_progress(self) -> None:
         """Comments and half events keep a connection busy, not an answer coming."""
@@ -138,7 +146,6 @@ class SSEStream:
 
     async def _linger(self) -> None:
         """Read past [DONE] to the end of the body: the answer is complete, nothing can spoil it now."""
-        self._ended = True
         try:
             async with asyncio.timeout(_LINGER_S):
                 async for _ in self._source:

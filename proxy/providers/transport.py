@@ -15,7 +15,7 @@ import io
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from math import inf
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, NoReturn, TypeVar
 
 import aiohttp
 import httpx
@@ -49,6 +49,7 @@ _T = TypeVar("_T")
 
 #: All that the two client libraries let through, the operating system's own exceptions included.
 _FOREIGN: Final = (httpx.RequestError, aiohttp.ClientError, HttpProcessingError, OSError, ValueError, RuntimeError)
+_ENDS: Final = (asyncio.CancelledError, *_FOREIGN)
 #: The first row that fits counts, so a subclass stands before its parents. No foreign text: it may hold addresses.
 _NAMES: Final[tuple[tuple[type[TransportError], str, tuple[type[Exception], ...]], ...]] = (
     (httpx.ConnectTimeout, "no connection in time (connect)", (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout)),
@@ -220,7 +221,11 @@ class _Body(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        piece = await _wait(self._read, self._watch, self.aclose)
+        try:  # as in _wait(), at one coroutine less for every piece
+            self._watch.begin()
+            piece = await self._read()
+        except _ENDS as end:
+            await _fail(end, self._watch, self._close)
         if not piece:
             await self.aclose()
             raise StopAsyncIteration
@@ -232,28 +237,29 @@ class _Body(httpx.AsyncByteStream):
         await self._close()
 
 
-async def _wait(ask: Callable[[], Awaitable[_T]], watch: Watch, close: _Close | None = None) -> _T:
-    """What `ask` gives, within the watch's limits; on every other way out `close` is called first."""
+async def _wait(ask: Callable[[], Awaitable[_T]], watch: Watch) -> _T:
+    """What `ask` gives, within the watch's limits."""
     try:
         watch.begin()
         return await ask()
-    except asyncio.CancelledError:
-        error = watch.settle()
-        if close is not None:
-            await close()
-        if error is not None:
-            raise error from None
-        raise
-    except _FOREIGN as failure:
-        watch.stop()
-        if close is not None:
-            await close()
-        if isinstance(failure, httpx.ReadTimeout):  # the watch's own
-            raise
-        raise _translate(failure) from failure
+    except _ENDS as end:
+        await _fail(end, watch)
 
 
-def _translate(error: Exception) -> TransportError:
+async def _fail(end: BaseException, watch: Watch, close: _Close | None = None) -> NoReturn:
+    """Raise our name for the way a wait ended, or the cancellation that somebody else wanted."""
+    error = watch.settle() if isinstance(end, asyncio.CancelledError) else None
+    watch.stop()
+    if close is not None:
+        await close()
+    if error is not None:
+        raise error from None
+    if isinstance(end, (asyncio.CancelledError, httpx.ReadTimeout)):  # the latter is the watch's own
+        raise end
+    raise _translate(end) from end
+
+
+def _translate(error: BaseException) -> TransportError:
     for ours, message, theirs in _NAMES:
         if isinstance(error, theirs):
             return ours(message)
@@ -291,9 +297,7 @@ def _connect_timeout(connect_s: float | None) -> aiohttp.ClientTimeout:
 
 @functools.cache
 def _tls_context() -> ssl.SSLContext:
-    """Always verifies. Trusts certifi's authorities, or those of SSL_CERT_FILE or SSL_CERT_DIR. Reading them takes
-    20 ms, so all transports share one context.
-    """
+    """Always verifies, by certifi's authorities or those of SSL_CERT_FILE or SSL_CERT_DIR. Takes 20 ms to read."""
     context = httpx.create_ssl_context()
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -7,14 +7,15 @@ import pytest
 from benchmarks.chat import Kind
 from benchmarks.footprint import Footprint
 from benchmarks.measure import Cost, Figures, quantile
-from benchmarks.report import Setting, ratio, report, table
+from benchmarks.report import Setting, lone_ratio, ratio, report, table
 from benchmarks.session import Results
 
 _SETTING = Setting("2026-01-02", "a machine", "uvicorn 1", "scripts/bench", "5 runs")
 
 
 def _figures(*cpu_us: float, whole_s: float = 0.001) -> Figures:
-    return Figures([Cost(us, 1000.0, 0.99) for us in cpu_us], [whole_s / 2] * 10, [whole_s] * 10)
+    costs = [Cost(us, 1000.0, 0.99) for us in cpu_us]
+    return Figures(costs, [2 * us for us in cpu_us], [whole_s / 2] * 10, [whole_s] * 10)
 
 
 def _results(**floor_and_own: tuple[float, float]) -> Results:
@@ -31,19 +32,26 @@ def _line(text: str, start: str) -> str:
     return next(line for line in text.splitlines() if line.startswith(f"| {start}"))
 
 
-def test_figures_are_medians_and_ratios_are_of_medians() -> None:
+def test_figures_are_medians() -> None:
+    figures = _figures(90.0, 100.0, 1000.0)
+    assert figures.cpu_us() == 100.0
+    assert figures.lone_us() == 200.0
+    assert figures.cpu_us_range() == (90.0, 1000.0)
+
+
+def test_ratios_are_of_the_same_run() -> None:
     results = Results()
-    results.figures["floor", "json"] = _figures(90.0, 100.0, 1000.0)
-    results.figures["waystation", "json"] = _figures(120.0, 130.0, 500.0)
-    assert results.figures["floor", "json"].cpu_us() == 100.0
-    assert results.figures["floor", "json"].cpu_us_range() == (90.0, 1000.0)
+    results.figures["floor", "json"] = _figures(100.0, 200.0, 400.0)
+    results.figures["waystation", "json"] = _figures(120.0, 260.0, 560.0)
     assert ratio(results, "waystation", "json") == pytest.approx(1.3)
+    assert lone_ratio(results, "waystation", "json") == pytest.approx(1.3)
 
 
 @pytest.mark.parametrize("kind", ["json", "stream"])
 def test_there_is_no_ratio_without_both(kind: Kind) -> None:
     results = Results({("waystation", kind): _figures(1.0)})
     assert ratio(results, "waystation", kind) is None
+    assert lone_ratio(results, "waystation", kind) is None
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.5, 51), (0.99, 100), (1.0, 100)])

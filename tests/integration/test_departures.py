@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 import orjson
 import pytest
 
 from tests.fakes import sse_chunks
-from tests.integration.gateway import KEY, Gateway, chat_body, until
+from tests.integration.gateway import KEY, Gateway, chat_body, running_gateway, until
 from tests.integration.raw_client import RawClient, connect, request_bytes
 from tests.integration.sse import DONE
 from tests.upstream import (
@@ -126,3 +127,16 @@ async def _get(gateway: Gateway, path: str) -> str:
     async with connect(gateway.server.address) as client:
         await client.send(request_bytes("GET", path))
         return (await client.read_reply()).body.decode()
+
+
+async def test_a_client_that_stops_reading_is_cut_off_and_its_provider_let_go(tmp_path: Path) -> None:
+    changes = {"max_body: 20MB": "max_body: 20MB\n  client_write_timeout: 500ms"}
+    async with running_gateway(tmp_path, changes=changes) as own:
+        own.play(stream(sse_chunks(*["x" * 1_000_000] * 60)))
+        async with connect(own.server.address) as deaf:
+            deaf.pause_reading()
+            await deaf.send(_request("chat"))
+            await until(lambda: own.asked == 1)
+            await own.main.all_closed(within_s=5)
+            await until(lambda: own.server.metric("llm_active_requests") == 0)
+            assert own.server.ready().status == 200

@@ -39,7 +39,9 @@ async def test_a_path_is_matched_exactly_or_not_at_all(gateway: Gateway, path: s
     assert gateway.asked == 0
 
 
-@pytest.mark.parametrize("path", ["/v1/models/../../x", "/v1/models/%2e%2e%2f%2e%2e%2fadmin", "/v1/models/nobody"])
+@pytest.mark.parametrize(
+    "path", ["/v1/models/../../x", "/v1/models/%2e%2e%2f%2e%2e%2fadmin", "/v1/models/nobody", "/v1/models/{model}"]
+)
 async def test_a_model_name_is_looked_up_and_never_walked(gateway: Gateway, path: str) -> None:
     async with connect(gateway.server.address) as client:
         await client.send(request_bytes("GET", path, headers={"Authorization": f"Bearer {KEY}"}))

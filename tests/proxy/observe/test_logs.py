@@ -2,7 +2,10 @@ import asyncio
 import json
 import logging
 import os
+import re
 import threading
+import time
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from proxy.observe.logs import (
     CallLog,
     LineWriter,
+    Timestamps,
     choose_format,
     configure_logging,
     describe_exception,
@@ -115,3 +119,11 @@ def test_events_of_the_standard_library_reach_the_same_log() -> None:
 @pytest.mark.parametrize(("wanted", "chosen"), [("json", "json"), ("text", "text")])
 def test_a_chosen_format_is_kept(wanted: str, chosen: str) -> None:
     assert choose_format(wanted) == chosen  # type: ignore[arg-type]  # parametrised over the literals
+
+
+def test_timestamps_are_utc_with_milliseconds_and_never_run_backwards() -> None:
+    clock = Timestamps()
+    first, second = clock.now(), clock.now()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first)
+    assert abs(datetime.fromisoformat(first).timestamp() - time.time()) < 5
+    assert first <= second
