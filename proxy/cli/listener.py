@@ -90,10 +90,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._on_lost is not None:
             self._on_lost()
 
-    def watch(self, on_lost: Callable[[], None] | None) -> None:
-        """Call back when the client leaves, at once if it has; None to forget the callback. See `api.respond.WATCH`."""
+    def watch(self, on_lost: Callable[[], None]) -> None:
+        """Call back when the client leaves before its answer is complete; at once if it has. See `api.respond`."""
         self._on_lost = on_lost
-        if on_lost is not None and self.transport.is_closing():
+        if self.transport.is_closing():
             on_lost()
 
     def data_received(self, data: bytes) -> None:
@@ -146,6 +146,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Ready for the next request on this connection."""
         if self._phase == "serving" and not self.pipeline:
             self._phase = "idle"
+        # Here, not where the exchange ends: that may linger while the next request on this connection is watched.
+        self._on_lost = None
         super().on_response_complete()
 
     def pause_writing(self) -> None:

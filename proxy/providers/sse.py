@@ -36,6 +36,7 @@ class SSEStream:
         self._first = b""
         self._progress_at = monotonic()
         self._ended = False
+        self._is_closed = False
 
     @property
     def usage(self) -> Usage | None:
@@ -90,7 +91,9 @@ class SSEStream:
 
     async def aclose(self) -> None:
         """See `ChatStream.aclose`."""
-        await self._response.aclose()
+        if not self._is_closed:
+            self._is_closed = True
+            await self._response.aclose()
 
     async def _read_once(self) -> bytes:
         """What one read from upstream makes visible: a block, or b"" for comments, half an event or an error."""

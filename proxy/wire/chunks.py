@@ -17,6 +17,8 @@ from proxy.wire.toolcalls import ToolCallDeltas
 from proxy.wire.usage import Usage, read_usage
 
 _DONE: Final = b"data: [DONE]\n\n"
+#: A block begins or ends with events that must be read, or is all of one kind; a search that fails costs a copy.
+_MAX_RUN_SEARCHES: Final = 3
 #: A raw quotation mark is never inside a JSON string, so this only matches members.
 _NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null')
 #: What the final usage chunk repeats of the chunk that the usage came with.
@@ -82,14 +84,7 @@ class ChatChunks:
         # In canonical form the first line end is the first event's.
         if block.find(b"\n") == len(block) - 2:
             return self._read(block)
-        events: list[bytes] = []
-        for line in block.split(b"\n\n")[:-1]:
-            event = line + b"\n\n"
-            out = self._template.match(event)
-            events.append(self._read(event) if out is None else out)
-            if self.done or self.error is not None:
-                break
-        return b"".join(events)
+        return self._read_events(block)
 
     def finish(self) -> bytes:
         """What the end of the stream calls for: usage and [DONE] if it is complete without them, else nothing."""
@@ -97,12 +92,34 @@ class ChatChunks:
             return b""
         return self._close()
 
+    def _read_events(self, block: bytes) -> bytes:
+        out: list[bytes] = []
+        start, searches = 0, _MAX_RUN_SEARCHES
+        while start < len(block):
+            if searches:
+                searches -= 1
+                run = self._template.run(block, start)
+                if run:
+                    out.append(run)
+                    start += len(run)
+                    continue
+            end = block.find(b"\n\n", start) + 2
+            event = block[start:end]
+            start = end
+            seen = self._template.match(event)
+            out.append(self._read(event) if seen is None else seen)
+            if self.done or self.error is not None:
+                break
+        return b"".join(out)
+
     def _close(self) -> bytes:
         self.done = self._is_over = True
         return self._held + _DONE
 
     def _read(self, event: bytes) -> bytes:
         payload = event[6:-2]
+        if payload == b"[DONE]":
+            return self._read_other(payload)
         try:
             chunk = orjson.loads(payload)
         except orjson.JSONDecodeError:

@@ -29,6 +29,7 @@ class ChunkTemplate:
         "_middle",
         "_middle_out",
         "_middle_size",
+        "_quotes",
         "_tail",
         "_tail_out",
         "_tail_size",
@@ -80,8 +81,31 @@ class ChunkTemplate:
             return event
         return self._head_out + event[self._head_size : end] + self._middle_out + event[rest:close] + self._tail_out
 
+    def run(self, block: bytes, start: int) -> bytes:
+        """The events of the block from `start` to the last one of this shape, if all of them are; else empty. O(n).
+
+        Heads and middles hold raw quotation marks, so neither occurs inside a text; if there are as many of both as
+        there are events, and no further quotation marks, then nothing but text stands between them. Five scans,
+        however many events there are.
+        """
+        if self._tail or not self._is_faithful:
+            return b""
+        last = block.rfind(self._middle, start)
+        if last < 0 or not block.startswith(self._head, start):
+            return b""
+        run = block[start : last + self._middle_size]
+        events = run.count(b"\n\n")
+        is_run = (
+            b'\\"' not in run
+            and run.count(self._head) == events
+            and run.count(self._middle) == events
+            and run.count(b'"') == events * self._quotes
+        )
+        return run if is_run else b""
+
     def _set(self, shape: tuple[bytes, bytes, bytes], written: tuple[bytes, bytes, bytes]) -> None:
         self._head, self._middle, self._tail = shape
         self._head_out, self._middle_out, self._tail_out = written
         self._head_size, self._middle_size, self._tail_size = map(len, shape)
         self._is_faithful = shape == written
+        self._quotes = self._head.count(b'"') + self._middle.count(b'"')

@@ -107,6 +107,19 @@ async def test_leaving_after_the_answer_is_no_departure(gateway: Gateway) -> Non
     assert (event["status"], event["error"]) == (200, None)
 
 
+async def test_leaving_is_noticed_on_a_connection_that_was_used_before(gateway: Gateway) -> None:
+    """The first call lingers behind its [DONE]; when that ends, the second one's client must still be watched."""
+    gateway.play(stream(sse_chunks("a"), complete=False, end=End.HANG), hang())
+    async with connect(gateway.server.address) as client:
+        await client.send(_request("chat"))
+        assert (await client.read_reply()).body.endswith(DONE)
+        await client.send(_request("chat"))
+        await until(lambda: gateway.asked == 2)
+        await asyncio.sleep(0.7)
+        left_at = time.monotonic()
+    assert await _closed_after(gateway, left_at) < 0.1
+
+
 async def test_a_hundred_departures_leave_nothing_behind(gateway: Gateway) -> None:
     gateway.play(stream(sse_chunks(*"abcdefghij" * 20), delay_s=0.02))
 

@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from proxy.api.guard import REFUSAL
+from proxy.api.respond import WATCH
 from proxy.cli.listener import GuardedProtocol, Limits, max_connections
 
 LIMITS = Limits(header_timeout_s=10, body_timeout_s=30, write_timeout_s=60, max_connections=2)
@@ -197,7 +198,7 @@ async def test_a_large_body_in_the_packet_of_its_head_is_no_large_head(connect: 
     connection = connect()
     await connection.feed(HEAD + b"Content-Length: 70000\r\n\r\n" + b"a" * 70_000)
     assert connection.statuses == [200]
-    assert "extensions" not in connection.app.scopes[0]
+    assert REFUSAL not in connection.app.scopes[0]["extensions"]
 
 
 async def test_slow_headers_are_timed_out(connect: Connect) -> None:
@@ -305,3 +306,37 @@ def test_connections_leave_files_for_upstreams() -> None:
     assert max_connections(1) == 1
     if allowed != resource.RLIM_INFINITY:
         assert max_connections(allowed * 2) < allowed / 2
+
+
+async def test_who_watches_is_called_when_the_client_leaves(connect: Connect) -> None:
+    connection = connect()
+    connection.app.may_answer.clear()
+    await connection.feed(SMALL)
+    calls: list[str] = []
+    connection.app.scopes[0]["extensions"][WATCH](lambda: calls.append("gone"))
+    assert calls == []
+    connection.protocol.connection_lost(None)
+    assert calls == ["gone"]
+
+
+async def test_who_watches_too_late_is_called_at_once(connect: Connect) -> None:
+    connection = connect()
+    connection.app.may_answer.clear()
+    await connection.feed(SMALL)
+    connection.wire.close()
+    calls: list[str] = []
+    connection.app.scopes[0]["extensions"][WATCH](lambda: calls.append("gone"))
+    assert calls == ["gone"]
+
+
+async def test_who_was_answered_is_not_called(connect: Connect) -> None:
+    connection = connect()
+    connection.app.may_answer.clear()
+    await connection.feed(SMALL)
+    calls: list[str] = []
+    connection.app.scopes[0]["extensions"][WATCH](lambda: calls.append("gone"))
+    connection.app.may_answer.set()
+    await asyncio.gather(*connection.protocol.tasks)
+    assert connection.statuses == [200]
+    connection.protocol.connection_lost(None)
+    assert calls == []

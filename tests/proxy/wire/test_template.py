@@ -104,3 +104,23 @@ def test_last_lesson_counts() -> None:
     template.learn(reasoning, reasoning, NULL_USAGE)
     assert template.match(event("b")) is None
     assert template.match(reasoning.replace(b"hm", b"aha")) is not None
+
+
+@given(texts=st.lists(st.text(max_size=8), min_size=1, max_size=6), odd=st.integers(0, 7))
+def test_runs_hold_only_events_that_match_one_by_one(texts: list[str], odd: int) -> None:
+    template = learned(event("a"))
+    events = [event(text) for text in texts]
+    events.insert(odd, event("x", usage={}))
+    run = template.run(b"".join(events), 0)
+    alone = [one for one in run.split(b"\n\n") if one]
+    assert b"".join(events).startswith(run)
+    assert all(template.match(one + b"\n\n") is not None for one in alone)
+
+
+def test_runs_reach_to_the_last_event_of_the_shape() -> None:
+    template = learned(event("a"))
+    words, finish = event("one") + event("two") + event("three"), b'data: {"choices":[]}\n\n'
+    assert template.run(words + finish + b"data: [DONE]\n\n", 0) == words
+    assert template.run(finish + words, len(finish)) == words
+    assert template.run(finish + words, 0) == b""
+    assert template.run(event("a") + finish + event("b"), 0) == b""
