@@ -37,6 +37,8 @@ from proxy.observe import CallLog, LineWriter, LoopLag, Metrics, choose_format, 
 #: After the drain is over: how long the last error events and sockets get, in seconds.
 _LAST_WORDS_S = 2.0
 _POLL_S = 0.05
+#: How long to wait before watching the config's directory is tried again, in seconds.
+_WATCH_AGAIN_S = 5.0
 
 _logger = logging.getLogger(__name__)
 
@@ -110,57 +112,62 @@ def _bind(config: Config, port: int | None) -> list[socket.socket]:
 
 
 async def _serve(source: Source, sockets: list[socket.socket]) -> None:
-    loop = asyncio.get_running_loop()
     metrics = Metrics()
     writer = LineWriter(2, metrics.lines_dropped)
-    config = source.load().config
-    log_format = choose_format(config.server.log.format)
+    log_format = choose_format(source.load().config.server.log.format)
     configure_logging(writer, log_format)
     gateway = Gateway(source.load, metrics, CallLog(writer, log_format))
     listeners = _listeners(gateway, sockets)
-    lag = LoopLag(metrics, loop)
-    stopping = asyncio.Event()
-    forced = asyncio.Event()
-    reloader = asyncio.create_task(_reload_on_change(gateway, source.path))
-    hangups: set[asyncio.Task[None]] = set()
-
-    def on_stop(delay_s: float) -> None:
-        if stopping.is_set():
-            forced.set()
-        gateway.draining = True
-        loop.call_later(delay_s, stopping.set)
-
-    def on_hangup() -> None:
-        task = asyncio.create_task(_reload(gateway))
-        hangups.add(task)
-        task.add_done_callback(hangups.discard)
-
-    # Somebody at the terminal wants it to stop; an orchestrator must first be seen to send no more.
-    loop.add_signal_handler(signal.SIGINT, on_stop, 0.0)
-    loop.add_signal_handler(signal.SIGTERM, on_stop, config.server.drain_delay_s)
-    loop.add_signal_handler(signal.SIGHUP, on_hangup)
-
+    lag = LoopLag(metrics, asyncio.get_running_loop())
     running = [asyncio.create_task(listener.run_until_stopped()) for listener in listeners]
     while not all(listener.started for listener in listeners):
         await asyncio.sleep(0.005)
+    orders = _Orders(gateway)
+    reloader = asyncio.create_task(_reload_on_change(gateway, source.path))
     _print_welcome(source, gateway, sockets)
     # What lives as long as the process is of no interest to the collector, and young objects are plenty here.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
-    await stopping.wait()
-    await _drain(gateway, listeners[0], forced)
+    await orders.stop.wait()
+    await _drain(gateway, listeners[0], orders.hurry)
     # The operators' address goes last: the end of a drain is worth watching.
     for listener in listeners[1:]:
         listener.should_exit = listener.force_exit = True
     await asyncio.gather(*running)
     reloader.cancel()
-    await asyncio.gather(reloader, *hangups, return_exceptions=True)
+    await asyncio.gather(reloader, *orders.reloads, return_exceptions=True)
     lag.stop()
     await gateway.aclose()
     _logger.info("stopped")
     writer.close()
+
+
+class _Orders:
+    """What signals tell a running gateway to do."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.stop = asyncio.Event()  #: stop listening and drain
+        self.hurry = asyncio.Event()  #: stop waiting for calls in flight
+        self.reloads: set[asyncio.Task[None]] = set()
+        self._gateway = gateway
+        loop = asyncio.get_running_loop()
+        # Somebody at the terminal wants it to stop; an orchestrator must first be seen to send no more.
+        loop.add_signal_handler(signal.SIGINT, self._on_stop, 0.0)
+        loop.add_signal_handler(signal.SIGTERM, self._on_stop, gateway.config.server.drain_delay_s)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+
+    def _on_stop(self, delay_s: float) -> None:
+        if self.stop.is_set():
+            self.hurry.set()
+        self._gateway.draining = True
+        asyncio.get_running_loop().call_later(delay_s, self.stop.set)
+
+    def _on_hangup(self) -> None:
+        task = asyncio.create_task(_reload(self._gateway))
+        self.reloads.add(task)
+        task.add_done_callback(self.reloads.discard)
 
 
 def _listeners(gateway: Gateway, sockets: list[socket.socket]) -> list[Listener]:
@@ -196,7 +203,14 @@ async def _emptied(gateway: Gateway, within_s: float, forced: asyncio.Event) -> 
 
 
 async def _reload_on_change(gateway: Gateway, path: Path) -> None:
-    async for _ in changes(path):
+    """Reload whenever the file changes, until cancelled; a directory that can't be watched is tried again."""
+    while True:
+        try:
+            async for _ in changes(path):
+                await _reload(gateway)
+        except (OSError, RuntimeError) as error:
+            _logger.error("the config's directory cannot be watched: %s; SIGHUP still reloads", type(error).__name__)
+        await asyncio.sleep(_WATCH_AGAIN_S)
         await _reload(gateway)
 
 

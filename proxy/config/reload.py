@@ -12,16 +12,23 @@ from watchfiles import awatch
 
 #: Changes that follow one another this closely are one, in milliseconds.
 _DEBOUNCE_MS = 200
+#: How often the file is looked at even if nobody gave notice, in milliseconds: some mounts never do.
+_LOOK_MS = 5_000
 
 
-async def changes(path: Path, *, force_polling: bool | None = None) -> AsyncIterator[None]:
+async def changes(path: Path) -> AsyncIterator[None]:
     """Yield whenever the file's content is another than before; a file that has vanished is waited for.
 
-    `force_polling` is for file systems that give no notice; None lets watchfiles find out.
+    Raises OSError or RuntimeError if the directory can't be watched (any more).
     """
     before = _digest(path)
     async for _ in awatch(
-        path.parent, watch_filter=None, debounce=_DEBOUNCE_MS, recursive=False, force_polling=force_polling
+        path.parent,
+        watch_filter=None,
+        debounce=_DEBOUNCE_MS,
+        rust_timeout=_LOOK_MS,
+        yield_on_timeout=True,
+        recursive=False,
     ):
         after = _digest(path)
         if after is not None and after != before:

@@ -31,11 +31,9 @@ Request = httpx.Request
 Response = httpx.Response
 Content = httpx.ByteStream  #: a whole body to send: Request(..., stream=Content(body)) costs a fifth of content=body
 Transport = httpx.AsyncBaseTransport
-#: Whatever a transport, or the body of its answer, may raise.
-TransportError = httpx.RequestError
+TransportError = httpx.RequestError  #: whatever a transport, or the body of its answer, may raise
 
-#: Shorter than the idle time after which most servers and balancers close (60 s or more): a request that crosses the
-#: close of its connection costs an attempt.
+#: Shorter than most servers' idle time (60 s or more): a request that crosses its connection's close costs an attempt.
 _KEEPALIVE_S: Final = 15.0
 _MAX_FIELD_BYTES: Final = 16 * 1024  # of one header; aiohttp takes 128 of them
 #: Reading pauses when a slow client has left twice as much unread.
@@ -46,15 +44,14 @@ _LARGE_BODY_BYTES: Final = 1024 * 1024
 Timeouts = Mapping[str, float | None]
 _Close = Callable[[], Awaitable[None]]
 _T = TypeVar("_T")
-
 #: All that the two client libraries let through, the operating system's own exceptions included.
 _FOREIGN: Final = (httpx.RequestError, aiohttp.ClientError, HttpProcessingError, OSError, ValueError, RuntimeError)
 _ENDS: Final = (asyncio.CancelledError, *_FOREIGN)
 #: The first row that fits counts, so a subclass stands before its parents. No foreign text: it may hold addresses.
 _NAMES: Final[tuple[tuple[type[TransportError], str, tuple[type[Exception], ...]], ...]] = (
     (httpx.ConnectTimeout, "no connection in time (connect)", (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout)),
-    (httpx.ProxyError, "the proxy failed", (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)),
-    (httpx.ProxyError, "the proxy failed", (httpx.ProxyError,)),
+    (httpx.ProxyError, "the proxy failed", (aiohttp.ClientProxyConnectionError, httpx.ProxyError)),
+    (httpx.ProxyError, "the proxy failed", (aiohttp.ClientHttpProxyError,)),
     (httpx.ConnectError, "the host name could not be resolved", (aiohttp.ClientConnectorDNSError,)),
     (httpx.ConnectError, "the server's certificate is not trusted", (aiohttp.ClientConnectorCertificateError,)),
     (httpx.ConnectError, "TLS could not be set up", (aiohttp.ClientSSLError,)),

@@ -93,4 +93,6 @@ async def scripted() -> AsyncIterator[int]:
 @pytest.mark.integration
 async def test_a_real_connection_is_asked(scripted: int) -> None:
     async with connect(scripted) as connection:
-        check(await connection.ask(b"POST / HTTP/1.1\r\n\r\n"), "stream")
+        reply = await connection.ask(b"POST / HTTP/1.1\r\n\r\n")
+    check(reply, "stream")
+    assert b"[DONE]" in reply.body
