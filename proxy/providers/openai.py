@@ -14,7 +14,8 @@ from proxy.providers.base import ChatStream, Patience
 from proxy.providers.dialects import Dialect, chat_url
 from proxy.providers.failures import Scrubber, classify, classify_inside
 from proxy.providers.sse import SSEStream, read_body
-from proxy.providers.transport import URL, Content, Request, Response, Transport, TransportError, name_failure
+from proxy.providers.transport import URL, Content, Request, Response, Transport
+from proxy.providers.transport_errors import TransportError, name_failure
 from proxy.wire.answer import ChatAnswer, ErrorAnswer, MalformedAnswer, read_chat_answer
 from proxy.wire.chat import ChatRequest
 from proxy.wire.failure import read_error

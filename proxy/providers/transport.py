@@ -21,17 +21,15 @@ import aiohttp
 import httpx
 from aiohttp import hdrs
 from aiohttp.connector import Connection
-from aiohttp.http_exceptions import HttpProcessingError
 
-from proxy.errors import UpstreamError, UpstreamFailure, UpstreamTimeout, UpstreamUnavailable
 from proxy.providers.deadline import Watch
+from proxy.providers.transport_errors import FOREIGN, translate
 
 URL = httpx.URL
 Request = httpx.Request
 Response = httpx.Response
 Content = httpx.ByteStream  #: a whole body to send: Request(..., stream=Content(body)) costs a fifth of content=body
 Transport = httpx.AsyncBaseTransport
-TransportError = httpx.RequestError  #: whatever a transport, or the body of its answer, may raise
 
 #: Shorter than most servers' idle time (60 s or more): a request that crosses its connection's close costs an attempt.
 _KEEPALIVE_S: Final = 15.0
@@ -44,37 +42,7 @@ _LARGE_BODY_BYTES: Final = 1024 * 1024
 Timeouts = Mapping[str, float | None]
 _Close = Callable[[], Awaitable[None]]
 _T = TypeVar("_T")
-#: All that the two client libraries let through, the operating system's own exceptions included.
-_FOREIGN: Final = (httpx.RequestError, aiohttp.ClientError, HttpProcessingError, OSError, ValueError, RuntimeError)
-_ENDS: Final = (asyncio.CancelledError, *_FOREIGN)
-#: The first row that fits counts, so a subclass stands before its parents. No foreign text: it may hold addresses.
-_NAMES: Final[tuple[tuple[type[TransportError], str, tuple[type[Exception], ...]], ...]] = (
-    (httpx.ConnectTimeout, "no connection in time (connect)", (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout)),
-    (httpx.ProxyError, "the proxy failed", (aiohttp.ClientProxyConnectionError, httpx.ProxyError)),
-    (httpx.ProxyError, "the proxy failed", (aiohttp.ClientHttpProxyError,)),
-    (httpx.ConnectError, "the host name could not be resolved", (aiohttp.ClientConnectorDNSError,)),
-    (httpx.ConnectError, "the server's certificate is not trusted", (aiohttp.ClientConnectorCertificateError,)),
-    (httpx.ConnectError, "TLS could not be set up", (aiohttp.ClientSSLError,)),
-    (httpx.ConnectError, "the connection could not be made", (aiohttp.ClientConnectorError, httpx.ConnectError)),
-    (httpx.RemoteProtocolError, "the server disconnected without an answer", (aiohttp.ServerDisconnectedError,)),
-    (httpx.RemoteProtocolError, "the answer was cut off", (aiohttp.ClientPayloadError,)),
-    (httpx.RemoteProtocolError, "the answer is not HTTP/1.1", (aiohttp.ClientResponseError, HttpProcessingError)),
-    (httpx.RemoteProtocolError, "the answer was cut off or is not HTTP/1.1", (httpx.RemoteProtocolError,)),
-    (httpx.UnsupportedProtocol, "the URL cannot be used", (aiohttp.NonHttpUrlClientError, aiohttp.InvalidURL)),
-    (httpx.UnsupportedProtocol, "the URL cannot be used", (httpx.UnsupportedProtocol,)),
-    (httpx.LocalProtocolError, "the request cannot be sent as HTTP/1.1", (ValueError, httpx.LocalProtocolError)),
-    (httpx.ReadError, "the connection was lost", (Exception,)),
-)
-
-
-def name_failure(error: TransportError, provider: str) -> UpstreamFailure:
-    """The failure that a transport's exception stands for."""
-    message = f"Provider '{provider}' failed: {error}."
-    if isinstance(error, httpx.TimeoutException):
-        return UpstreamTimeout(message)
-    if isinstance(error, httpx.ConnectError | httpx.ProxyError | httpx.UnsupportedProtocol):
-        return UpstreamUnavailable(message)
-    return UpstreamError(message)
+_ENDS: Final = (asyncio.CancelledError, *FOREIGN)
 
 
 def make_transport(kind: Literal["aiohttp", "httpx"], *, reuse: bool, proxy: str | None) -> Transport:
@@ -88,6 +56,11 @@ def pieces(response: Response) -> AsyncIterator[bytes]:
     """The pieces of an answer's body as they arrive, without httpx's bookkeeping."""
     assert isinstance(response.stream, httpx.AsyncByteStream)
     return response.stream.__aiter__()
+
+
+def is_at_end(response: Response) -> bool:
+    """Has the whole body been read? False also where only reading on could tell."""
+    return isinstance(response.stream, _Body) and response.stream.at_end()
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -123,7 +96,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 response.close()
 
         await _admit(response.headers, watch, close)
-        body = _Body(response.content.readany, close, watch)
+        body = _Body(response.content.readany, close, watch, response.content.at_eof)
         return Response(response.status, headers=response.raw_headers, stream=body)
 
     async def aclose(self) -> None:
@@ -198,7 +171,7 @@ class HttpxTransport(httpx.AsyncBaseTransport):
             await response.aclose()
 
         await _admit(response.headers, watch, close)
-        body = _Body(functools.partial(anext, pieces(response), b""), close, watch)
+        body = _Body(functools.partial(anext, pieces(response), b""), close, watch, lambda: False)
         return Response(response.status_code, headers=response.headers.raw, stream=body)
 
     async def aclose(self) -> None:
@@ -208,8 +181,11 @@ class HttpxTransport(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream):
     """A body, piece by piece as it arrives. No generator: one would cost more and can't be closed while it runs."""
 
-    def __init__(self, read: Callable[[], Awaitable[bytes]], close: _Close, watch: Watch) -> None:
+    def __init__(
+        self, read: Callable[[], Awaitable[bytes]], close: _Close, watch: Watch, at_end: Callable[[], bool]
+    ) -> None:
         """`read` gives b"" at the end. `close` may be called at any time, and more than once."""
+        self.at_end = at_end
         self._read = read
         self._close = close
         self._watch = watch
@@ -253,14 +229,7 @@ async def _fail(end: BaseException, watch: Watch, close: _Close | None = None) -
         raise error from None
     if isinstance(end, (asyncio.CancelledError, httpx.ReadTimeout)):  # the latter is the watch's own
         raise end
-    raise _translate(end) from end
-
-
-def _translate(error: BaseException) -> TransportError:
-    for ours, message, theirs in _NAMES:
-        if isinstance(error, theirs):
-            return ours(message)
-    raise AssertionError("the last row fits everything")
+    raise translate(end) from end
 
 
 async def _admit(headers: Mapping[str, str], watch: Watch, close: _Close) -> None:

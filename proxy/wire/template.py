@@ -88,18 +88,17 @@ class ChunkTemplate:
         there are events, and no further quotation marks, then nothing but text stands between them. Five scans,
         however many events there are.
         """
-        if self._tail or not self._is_faithful:
+        if self._tail or not self._is_faithful or not block.startswith(self._head, start):
             return b""
         last = block.rfind(self._middle, start)
-        if last < 0 or not block.startswith(self._head, start):
+        if last < 0:
             return b""
         run = block[start : last + self._middle_size]
-        events = run.count(b"\n\n")
+        events = run.count(self._middle)
         is_run = (
-            b'\\"' not in run
-            and run.count(self._head) == events
-            and run.count(self._middle) == events
+            run.count(b"\n") == 2 * events
             and run.count(b'"') == events * self._quotes
+            and run.count(self._head) == events
         )
         return run if is_run else b""
 

@@ -14,9 +14,13 @@ from tests.house import tree
 
 #: third-party package -> the files that may import it; everybody else uses our name for what it gives
 OWNERS = {
-    "aiohttp": ["proxy/providers/transport.py"],
+    "aiohttp": ["proxy/providers/transport.py", "proxy/providers/transport_errors.py"],  # a room of two files
     "httptools": ["proxy/cli/listener.py"],
-    "httpx": ["proxy/providers/transport.py", "proxy/providers/demo.py"],  # demo is a transport itself
+    "httpx": [
+        "proxy/providers/transport.py",
+        "proxy/providers/transport_errors.py",
+        "proxy/providers/demo.py",  # a transport itself
+    ],
     "limits": ["proxy/chain/limits.py"],
     "multidict": ["proxy/providers/transport.py"],
     "prometheus_client": ["proxy/observe/metrics.py"],
