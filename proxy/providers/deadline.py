@@ -47,6 +47,7 @@ class Watch:
         "_has_expired",
         "_idle_s",
         "_limits",
+        "_loop",
         "_outer_cancels",
         "_task",
         "_timer",
@@ -58,6 +59,8 @@ class Watch:
     def __init__(self, timers: Timers, error: Callable[[str], Exception], limits: Mapping[str, float | None]) -> None:
         """`error` makes the exception of a time-out from the sentence that says what was missing."""
         now = timers.time()
+        # current_task() would look the loop up for each chunk, which costs more than the rest of begin().
+        self._loop = timers if isinstance(timers, asyncio.AbstractEventLoop) else asyncio.get_running_loop()
         first_byte_s, idle_s, total_s = limits.get("first_byte"), limits.get("idle"), limits.get("total")
         self._timers = timers
         self._error = error
@@ -74,7 +77,7 @@ class Watch:
 
     def begin(self) -> None:
         """The current task begins to wait for the upstream. Raises the time-out if a limit has passed already."""
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task is not None
         now = self._timers.time()
         due_at = self._first_at or now + self._idle_s

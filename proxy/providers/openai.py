@@ -14,7 +14,7 @@ from proxy.providers.base import ChatStream, Patience
 from proxy.providers.dialects import Dialect, chat_url
 from proxy.providers.failures import Scrubber, classify, classify_inside
 from proxy.providers.sse import SSEStream, read_body
-from proxy.providers.transport import URL, Content, Request, Response, Transport
+from proxy.providers.transport import URL, Content, Headers, Request, Response, Transport, let_go
 from proxy.providers.transport_errors import TransportError, name_failure
 from proxy.wire.answer import ChatAnswer, ErrorAnswer, MalformedAnswer, read_chat_answer
 from proxy.wire.chat import ChatRequest
@@ -57,7 +57,7 @@ class OpenAIProvider:
         ]
         if settings.credential is not None:
             headers.append((settings.dialect.key_header, settings.dialect.key_prefix + settings.credential))
-        self._headers = [(name.encode(), value.encode()) for name, value in headers]
+        self._headers = Headers([(name.encode(), value.encode()) for name, value in headers])
 
     async def answer(self, model: str, request: ChatRequest, patience: Patience) -> ChatAnswer:
         """See `Provider.answer`."""
@@ -83,7 +83,7 @@ class OpenAIProvider:
         except TransportError as error:
             raise name_failure(error, self.name) from error
         finally:
-            await response.aclose()
+            await let_go(response)
 
     async def open_stream(self, model: str, request: ChatRequest, patience: Patience) -> ChatStream:
         """See `Provider.open_stream`."""
@@ -107,7 +107,7 @@ class OpenAIProvider:
             raise name_failure(error, self.name) from error
         finally:
             if not opened:
-                await response.aclose()
+                await let_go(response)
         return stream
 
     async def aclose(self) -> None:

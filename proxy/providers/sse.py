@@ -9,7 +9,7 @@ from time import monotonic
 from proxy.errors import UpstreamError, UpstreamTimeout
 from proxy.providers.base import Patience
 from proxy.providers.failures import Scrubber, classify_inside
-from proxy.providers.transport import Response, is_at_end, pieces
+from proxy.providers.transport import Response, is_at_end, let_go, pieces
 from proxy.providers.transport_errors import TransportError, name_failure
 from proxy.wire.answer import MalformedAnswer
 from proxy.wire.chat import ChatRequest
@@ -94,7 +94,7 @@ class SSEStream:
         """See `ChatStream.aclose`."""
         if not self._is_closed:
             self._is_closed = True
-            await self._response.aclose()
+            await let_go(self._response)
 
     async def _read_once(self) -> bytes:
         """What one read from upstream makes visible: a block, or b"" for comments, half an event or an error."""
@@ -169,4 +169,6 @@ async def read_body(response: Response, max_bytes: int) -> bytes:
         if size > max_bytes:
             raise MalformedAnswer(f"its body exceeds {max_bytes} bytes")
         parts.append(piece)
+        if is_at_end(response):
+            break
     return parts[0] if len(parts) == 1 else b"".join(parts)

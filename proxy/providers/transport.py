@@ -23,9 +23,10 @@ from aiohttp import hdrs
 from aiohttp.connector import Connection
 
 from proxy.providers.deadline import Watch
-from proxy.providers.transport_errors import FOREIGN, translate
+from proxy.providers.transport_errors import FOREIGN, TransportError, translate
 
 URL = httpx.URL
+Headers = httpx.Headers
 Request = httpx.Request
 Response = httpx.Response
 Content = httpx.ByteStream  #: a whole body to send: Request(..., stream=Content(body)) costs a fifth of content=body
@@ -58,6 +59,12 @@ def pieces(response: Response) -> AsyncIterator[bytes]:
     return response.stream.__aiter__()
 
 
+async def let_go(response: Response) -> None:
+    """Close the answer, without httpx's bookkeeping: see `_Body.aclose`."""
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    await response.stream.aclose()
+
+
 def is_at_end(response: Response) -> bool:
     """Has the whole body been read? False also where only reading on could tell."""
     return isinstance(response.stream, _Body) and response.stream.at_end()
@@ -80,22 +87,28 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         # read() spares an asynchronous generator, which costs 4 µs here.
         content = request.read() if isinstance(request.stream, httpx.ByteStream) else await request.aread()
         watch = Watch(asyncio.get_running_loop(), httpx.ReadTimeout, timeouts)
-        send = functools.partial(
-            session.request,
-            request.method,
-            str(request.url),
-            headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
-            data=content if len(content) <= _LARGE_BODY_BYTES else io.BytesIO(content),
-            allow_redirects=False,
-            timeout=_connect_timeout(timeouts.get("connect")),
-        )
-        response = await _wait(send, watch)
+        try:  # as in _wait(), at one coroutine less
+            watch.begin()
+            response = await session.request(
+                request.method,
+                str(request.url),
+                headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
+                data=content if len(content) <= _LARGE_BODY_BYTES else io.BytesIO(content),
+                allow_redirects=False,
+                timeout=_connect_timeout(timeouts.get("connect")),
+            )
+        except _ENDS as end:
+            await _fail(end, watch)
 
         async def close() -> None:
             if not response.closed:  # as it is once the whole body has come: then the pool has the connection
                 response.close()
 
-        await _admit(response.headers, watch, close)
+        watch.pause()
+        if (refusal := _refuse(response.headers)) is not None:
+            watch.stop()
+            await close()
+            raise refusal
         body = _Body(response.content.readany, close, watch, response.content.at_eof)
         return Response(response.status, headers=response.raw_headers, stream=body)
 
@@ -170,7 +183,11 @@ class HttpxTransport(httpx.AsyncBaseTransport):
                 await response.extensions["network_stream"].aclose()
             await response.aclose()
 
-        await _admit(response.headers, watch, close)
+        watch.pause()
+        if (refusal := _refuse(response.headers)) is not None:
+            watch.stop()
+            await close()
+            raise refusal
         body = _Body(functools.partial(anext, pieces(response), b""), close, watch, lambda: False)
         return Response(response.status_code, headers=response.headers.raw, stream=body)
 
@@ -232,17 +249,13 @@ async def _fail(end: BaseException, watch: Watch, close: _Close | None = None) -
     raise translate(end) from end
 
 
-async def _admit(headers: Mapping[str, str], watch: Watch, close: _Close) -> None:
-    """The head has come. Closes and raises if its body could not be read honestly."""
-    watch.pause()
-    if headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
-        watch.stop()
-        await close()
-        raise httpx.DecodingError("the answer is compressed, though identity was asked for")
+def _refuse(headers: Mapping[str, str]) -> TransportError | None:
+    """Why a body under this head could not be read honestly, if so."""
+    if hdrs.CONTENT_ENCODING in headers and headers[hdrs.CONTENT_ENCODING].lower() != "identity":
+        return httpx.DecodingError("the answer is compressed, though identity was asked for")
     if hdrs.TRANSFER_ENCODING in headers and hdrs.CONTENT_LENGTH in headers:  # aiohttp refuses it by itself
-        watch.stop()
-        await close()
-        raise httpx.RemoteProtocolError("the answer has both Content-Length and Transfer-Encoding")
+        return httpx.RemoteProtocolError("the answer has both Content-Length and Transfer-Encoding")
+    return None
 
 
 def _has_leftovers(response: Response) -> bool:

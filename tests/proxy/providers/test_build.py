@@ -49,5 +49,5 @@ async def test_azure_is_asked_at_its_deployment_with_its_own_header() -> None:
     provider, _ = built(**settings)
     url = str(provider._urls["m"])
     assert url == "https://x.openai.azure.com/openai/deployments/m/chat/completions?api-version=2024-10-21"
-    assert (b"api-key", b"k-123456") in provider._headers
+    assert provider._headers["api-key"] == "k-123456"
     await provider.aclose()

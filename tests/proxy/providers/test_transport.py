@@ -18,6 +18,7 @@ from proxy.providers.transport import (
     make_transport,
     pieces,
 )
+from proxy.providers.transport_errors import TransportError
 from tests.fakes import completion, sse_chunks
 from tests.upstream import (
     BROKEN,
