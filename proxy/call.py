@@ -9,7 +9,7 @@ only where somebody must.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -83,7 +83,7 @@ class Answer:
     source: str  #: `upstream`; later also `cache:exact`, `cache:semantic`, `template`
     body: bytes = b""
     #: Each block holds whole SSE events. A failure after the first block is raised from it as a GatewayError.
-    blocks: AsyncGenerator[bytes, None] | None = None
+    blocks: AsyncIterator[bytes] | None = None
 
 
 Handler = Callable[[Call], Awaitable[Answer]]

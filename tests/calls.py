@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Self
 
 from proxy.call import Call, Principal
 from proxy.providers import Patience
@@ -41,18 +41,21 @@ class ScriptedStream:
     """A ChatStream that gives these blocks; an exception among them is raised in its turn, a float is slept."""
 
     def __init__(self, script: Sequence[bytes | Exception | float], usage: Usage | None = None) -> None:
-        self._script = script
+        self._steps = iter(script)
         self.usage = usage
         self.closed = False
 
-    async def blocks(self) -> AsyncGenerator[bytes, None]:
-        for step in self._script:
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for step in self._steps:
             if isinstance(step, Exception):
                 raise step
-            if isinstance(step, float):
-                await asyncio.sleep(step)
-            else:
-                yield step
+            if isinstance(step, bytes):
+                return step
+            await asyncio.sleep(step)
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         self.closed = True

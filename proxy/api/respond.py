@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, Literal
@@ -124,7 +124,7 @@ class Exchange:
         self._finished = True
         await self._send({"type": "http.response.body", "body": answer.body})
 
-    async def _write_stream(self, answer: Answer, blocks: AsyncGenerator[bytes, None]) -> None:
+    async def _write_stream(self, answer: Answer, blocks: AsyncIterator[bytes]) -> None:
         call, send = self.call, self._send
         call.first_block_at = monotonic()
         call.status = answer.status

@@ -7,7 +7,7 @@ of `fallbacks:`. After it, a failure is the client's to see (`proxy/api/exchange
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from proxy.call import Answer, Attempt, Call
@@ -96,9 +96,8 @@ class Route:
         try:
             if call.request.stream:
                 stream = await provider.open_stream(target.model, call.request, patience)
-                blocks = stream.blocks()
-                call.closing.push_async_callback(_settle, call, stream, blocks)
-                return Answer(200, _SSE_HEADERS, "upstream", blocks=blocks)
+                call.closing.push_async_callback(_settle, call, stream)
+                return Answer(200, _SSE_HEADERS, "upstream", blocks=stream)
             answer = await provider.answer(target.model, call.request, patience)
             call.usage = answer.usage
             return Answer(200, _JSON_HEADERS, "upstream", body=answer.body)
@@ -121,9 +120,8 @@ class Route:
         )
 
 
-async def _settle(call: Call, stream: ChatStream, blocks: AsyncGenerator[bytes, None]) -> None:
+async def _settle(call: Call, stream: ChatStream) -> None:
     """Let go of the provider and keep what it reported, whether the stream was read to its end or not."""
-    await blocks.aclose()
     await stream.aclose()
     call.usage = stream.usage
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from proxy.wire.answer import ChatAnswer
 from proxy.wire.chat import ChatRequest
@@ -29,10 +28,12 @@ class ChatStream(Protocol):
         """What the provider reported so far; complete once the blocks have ended."""
         ...
 
-    def blocks(self) -> AsyncGenerator[bytes, None]:
-        """The answer's blocks in the client's dialect, [DONE] included. Raises UpstreamFailure where the stream
-        breaks.
-        """
+    def __aiter__(self) -> Self:
+        """The answer's blocks in the client's dialect, [DONE] included, once."""
+        ...
+
+    async def __anext__(self) -> bytes:
+        """The next block. Raises UpstreamFailure where the stream breaks."""
         ...
 
     async def aclose(self) -> None:

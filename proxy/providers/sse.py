@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from time import monotonic
+from typing import Self
 
 from proxy.errors import UpstreamError, UpstreamTimeout
 from proxy.providers.base import Patience
@@ -34,6 +34,7 @@ class SSEStream:
         self._splitter = SSESplitter()
         self._chunks = ChatChunks(request.include_usage, request.n)
         self._source = pieces(response)
+        self._read = self._source.__anext__
         self._first = b""
         self._progress_at = monotonic()
         self._ended = False
@@ -58,37 +59,27 @@ class SSEStream:
         if not self._first:
             self._first = self._finish()
 
-    async def blocks(self) -> AsyncGenerator[bytes, None]:
-        """See `ChatStream.blocks`."""
-        splitter, chunks = self._splitter, self._chunks
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """See `ChatStream`. No generator: the event loop keeps books on each one, at 3 µs a stream."""
+        block = self._first
+        if block:
+            self._first = b""
+            return block
         try:
-            yield self._first
-            if not self._is_over():
-                async for data in self._source:
-                    block = splitter.feed(data)
-                    if not block:
-                        self._check_progress()
-                        continue
-                    self._progress_at = monotonic()
-                    block = chunks.feed(block)
-                    if block:
-                        yield block
-                    if self._is_over():
-                        break
-            if chunks.done:
-                await self._linger()
-            elif not self._ended:
-                rest = self._finish()
-                if rest:
-                    yield rest
-            if chunks.error is not None:
-                raise classify_inside(self._provider, chunks.error, self._scrub)
+            while not self._is_over():
+                block = await self._read_once()
+                if block:
+                    return block
+                self._check_progress()
+            await self._end()
         except TransportError as error:
             raise name_failure(error, self._provider) from error
         except (MalformedAnswer, EventTooLarge) as error:
             raise self._malformed(error) from error
-        finally:
-            await self.aclose()
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         """See `ChatStream.aclose`."""
@@ -98,11 +89,24 @@ class SSEStream:
 
     async def _read_once(self) -> bytes:
         """What one read from upstream makes visible: a block, or b"" for comments, half an event or an error."""
-        data = await anext(self._source, None)
-        if data is None:
+        try:
+            data = await self._read()
+        except StopAsyncIteration:
             return self._finish()
         block = self._splitter.feed(data)
-        return self._chunks.feed(block) if block else b""
+        if not block:
+            return b""
+        self._progress_at = monotonic()
+        return self._chunks.feed(block)
+
+    async def _end(self) -> None:
+        """The upstream has said its last word; everything before it has been handed out."""
+        error = self._chunks.error
+        if error is None:
+            await self._linger()
+        await self.aclose()
+        if error is not None:
+            raise classify_inside(self._provider, error, self._scrub)
 
     async def _begin_after_comments(self) -> None:
         started_at = self._progress_at

@@ -27,7 +27,7 @@ def stream_answer(stream: ScriptedStream, after_s: float = 0.0) -> Callable[[Cal
     async def handle(call: Call) -> Answer:
         await asyncio.sleep(after_s)
         call.closing.push_async_callback(stream.aclose)
-        return Answer(200, ((b"content-type", b"text/event-stream"),), "upstream", blocks=stream.blocks())
+        return Answer(200, ((b"content-type", b"text/event-stream"),), "upstream", blocks=stream)
 
     return handle
 

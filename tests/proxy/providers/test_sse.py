@@ -53,7 +53,7 @@ async def read(stream: SSEStream) -> tuple[bytes, UpstreamFailure | None]:
     blocks = b""
     try:
         await stream.begin()
-        async for block in stream.blocks():
+        async for block in stream:
             blocks += block
     except UpstreamFailure as failure:
         return blocks, failure
