@@ -215,7 +215,7 @@ def _report(reading: _Reading, fault: SchemaFault) -> None:
         path = fault.path
         while path and path not in reading.values:  # pydantic names the members of unions too
             path = path[:-1]
-        reading.fault(reading.mark_of(path), path, fault.message)
+        reading.fault(reading.mark_of(path, key=fault.kind == "key"), path, fault.message)
 
 
 def _without_echoes(faults: list[Fault]) -> list[Fault]:

@@ -38,7 +38,7 @@ class SchemaFault:
     """Something in the data that the schema does not allow. Never holds the value."""
 
     path: tuple[str | int, ...]
-    kind: Literal["unknown", "missing", "wrong"]
+    kind: Literal["unknown", "missing", "key", "wrong"]  #: key: it is the name itself that is wrong
     message: str
     known: tuple[str, ...] = ()  #: keys that are known where an unknown one was found
 
@@ -64,15 +64,21 @@ def json_schema() -> dict[str, Any]:
 
 def _faults(error: ValidationError) -> Iterator[SchemaFault]:
     schema = Config.model_json_schema(by_alias=True)
-    for item in error.errors(include_url=False, include_context=False, include_input=False):
+    items = error.errors(include_url=False, include_context=False, include_input=False)
+    for item in items:
         path = tuple(step for step in item["loc"] if step != "[key]")
         kind = item["type"]
         if kind == "extra_forbidden":
             yield SchemaFault(path, "unknown", "unknown key", _known_keys(schema, path[:-1]))
+        elif kind == "too_short":
+            # A list also counts as too short when its entries are faulty, each of which is reported for itself.
+            if not any(other["loc"][: len(path)] == path for other in items if other is not item):
+                yield SchemaFault(path, "wrong", "expected at least one entry")
         elif kind == "missing":
             yield SchemaFault(path, "missing", f"'{path[-1]}' is required")
         else:
-            yield SchemaFault(path, "wrong", item["msg"].removeprefix("Value error, "))
+            kind_of_fault: Literal["key", "wrong"] = "key" if item["loc"][-1:] == ("[key]",) else "wrong"
+            yield SchemaFault(path, kind_of_fault, item["msg"].removeprefix("Value error, "))
 
 
 def _known_keys(schema: Mapping[str, Any], path: tuple[str | int, ...]) -> tuple[str, ...]:

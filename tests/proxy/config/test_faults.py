@@ -1,0 +1,31 @@
+from proxy.config.faults import ConfigFaults, Fault, display_key, display_path, suggest
+
+
+def test_a_fault_reads_file_line_column_path_message_and_hint() -> None:
+    assert str(Fault("a.yaml", 3, 5, "models.chat", "unknown key 'x'", "did you mean 'y'?")) == (
+        "a.yaml:3:5: models.chat: unknown key 'x' (did you mean 'y'?)"
+    )
+    assert str(Fault("a.yaml", 1, 1, "", "the file must hold a mapping")) == "a.yaml:1:1: the file must hold a mapping"
+
+
+def test_faults_stand_in_the_order_of_the_file() -> None:
+    late, early = Fault("a", 10, 1, "", "late"), Fault("a", 2, 9, "", "early")
+    error = ConfigFaults([late, early])
+    assert error.faults == (early, late)
+    assert str(error) == "a:2:9: early\na:10:1: late"
+
+
+def test_a_path_shows_indexes_in_brackets() -> None:
+    assert display_path(("models", "chat", "targets", 0, "provider")) == "models.chat.targets[0].provider"
+
+
+def test_a_key_is_shown_printable_and_short() -> None:
+    assert display_key("a\x1b[31mb") == "a?[31mb"
+    assert len(display_key("x" * 1000)) == 61
+
+
+def test_the_nearest_name_is_suggested_else_what_is_known() -> None:
+    assert suggest("modle", ["model", "provider"]) == "did you mean 'model'?"
+    assert suggest("MODEL", ["model"]) == "did you mean 'model'?"
+    assert suggest("zzz", ["model", "provider"]) == "known: model, provider"
+    assert suggest("zzz", []) == ""

@@ -1,0 +1,34 @@
+import pytest
+
+from proxy.config.unserved import unserved
+
+
+@pytest.mark.parametrize(
+    ("data", "path", "word"),
+    [
+        ({"models": {"m": {"strategy": "cheapest"}}}, ("models", "m", "strategy"), "round_robin"),
+        ({"teams": {"t": {"quotas": [{"usd": 1}]}}}, ("teams", "t", "quotas"), "NOT enforce"),
+        ({"teams": {"t": {"limits": {"rpm": 1}}}}, ("teams", "t", "limits"), "NOT enforce"),
+        ({"teams": {"t": {"keys": [{"limits": {"rpm": 1}}]}}}, ("teams", "t", "keys", 0, "limits"), "NOT enforce"),
+        ({"models": {"m": {"targets": [{}, {"capacity": {}}]}}}, ("models", "m", "targets", 1, "capacity"), "not act"),
+        ({"models": {"m": {"fallbacks": [{"static": "x"}]}}}, ("models", "m", "fallbacks", 0, "static"), "not act"),
+        ({"state": {"url": "redis://h"}}, ("state",), "not act"),
+    ],
+)
+def test_a_setting_without_effect_is_named(data: dict[str, object], path: tuple[object, ...], word: str) -> None:
+    [(found, message)] = list(unserved(data))
+    assert found == path
+    assert word in message
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"models": {"m": {"strategy": "round_robin", "rescue": False, "tier": None}}},
+        {"notify": {"webhook": None}},
+        {"models": "garbage", "teams": [1]},
+    ],
+)
+def test_what_is_off_or_happens_anyway_is_not(data: dict[str, object]) -> None:
+    assert list(unserved(data)) == []
