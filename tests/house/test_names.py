@@ -17,7 +17,6 @@ SMALL_LINES = 20
 #: file -> why it has no test file of its own
 TESTED_ELSEWHERE: dict[str, str] = {
     "proxy/api/surface.py": "two values and a protocol; every test of tests/proxy/api goes through them",
-    "proxy/cli/listener.py": "deadlines and framing need real sockets: tests/integration/test_framing.py",
     "proxy/cli/serve.py": "signals, ports and exit codes need a real process: tests/integration/",
     "proxy/providers/base.py": "protocols and one value",
 }

@@ -148,7 +148,7 @@ def test_columns_count_characters_and_not_bytes() -> None:
     assert (
         faults("# é\n" + GOOD.replace("{p: {kind", "{'ü': {kind: demo}, p: {knd: x, kind"))
         == [
-            "my.yaml:3:35: providers.p: unknown key 'knd' (did you mean 'kind'?)",
+            "my.yaml:3:36: providers.p: unknown key 'knd' (did you mean 'kind'?)",
             "my.yaml:3:13: providers.ü: expected a name of letters, digits and . _ : / -, at most 128 characters",
         ][::-1]
     )

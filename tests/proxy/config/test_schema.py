@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from proxy.config.schema import Config, SchemaFault, json_schema, masked, validate
+from proxy.config.schema_models import ModelConfig, TimeoutsConfig
+from proxy.config.schema_providers import FaultsConfig, ProviderConfig
+from proxy.config.schema_server import ServerConfig
+from proxy.config.schema_teams import KeyConfig, TeamConfig
 
 ROOT = Path(__file__).parents[3]
 MINIMAL: dict[str, Any] = {
@@ -110,3 +114,10 @@ def test_the_embedded_config_fits_the_published_schema() -> None:
     jsonschema.Draft202012Validator(schema).validate(yaml.safe_load(text))
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft202012Validator(schema).validate({"version": 1, "sever": {}})
+
+
+def test_every_setting_that_has_an_effect_is_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    shown = (Config, ServerConfig, ProviderConfig, FaultsConfig, ModelConfig, TimeoutsConfig, TeamConfig, KeyConfig)
+    names = {field.alias or name for section in shown for name, field in section.model_fields.items()}
+    assert {name for name in names if not re.search(rf"\b{name}\b", text)} == set()

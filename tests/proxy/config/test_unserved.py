@@ -1,6 +1,11 @@
+import re
+from pathlib import Path
+
 import pytest
 
-from proxy.config.unserved import unserved
+from proxy.config.unserved import _UNSERVED, unserved
+
+PATTERNS = [".".join(pattern) for pattern, _ in _UNSERVED]
 
 
 @pytest.mark.parametrize(
@@ -32,3 +37,9 @@ def test_a_setting_without_effect_is_named(data: dict[str, object], path: tuple[
 )
 def test_what_is_off_or_happens_anyway_is_not(data: dict[str, object]) -> None:
     assert list(unserved(data)) == []
+
+
+def test_the_documented_list_is_the_one_in_force() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
+    listed = re.findall(r"^- `([^`]+)`$", text.partition("## Accepted, without effect yet")[2], re.MULTILINE)
+    assert listed == PATTERNS
