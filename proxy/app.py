@@ -79,8 +79,6 @@ class Gateway:
             old = self._world
             if loaded.config == old.config:
                 return False
-            for warning in loaded.warnings:
-                _logger.warning("config: %s", warning)
             self._world = self._build(loaded, old.providers, old.config)
             self._metrics.config_reloaded(ok=True)
             self._metrics.config_loaded(loaded.config_hash)
@@ -107,6 +105,8 @@ class Gateway:
 
     def _build(self, loaded: Loaded, old_providers: Mapping[str, Provider], old: Config | None) -> World:
         config = loaded.config
+        for warning in loaded.warnings:
+            _logger.warning("config: %s", warning)
         providers = {
             name: old_providers[name]
             if old is not None

@@ -12,7 +12,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from proxy.config import (
     Loaded,
     changes,
     default_config_path,
+    detected,
     environment,
     load,
     load_default,
@@ -50,6 +51,7 @@ class Source:
     path: Path
     load: Callable[[], Loaded]
     client_key: str | None  #: the key of the embedded default; None for a config of the user's own
+    found: Mapping[str, str]  #: providers added from the environment, and the variable that each was found by
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -87,10 +89,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _source(path: Path | None) -> Source:
     if path is not None:
-        return Source(path, lambda: load(path, environment()), None)
+        return Source(path, lambda: load(path, environment()), None, {})
     environ = environment()
     key = environ.get("WAYSTATION_KEY") or f"sk-way-{secrets.token_urlsafe(24)}"
-    return Source(default_config_path(), lambda: load_default({**environment(), "WAYSTATION_KEY": key}), key)
+    found = detected(environ).found
+    return Source(default_config_path(), lambda: load_default({**environment(), "WAYSTATION_KEY": key}), key, found)
 
 
 def _bind(config: Config, port: int | None) -> list[socket.socket]:
@@ -222,6 +225,10 @@ async def _reload(gateway: Gateway) -> None:
         return
 
 
+def _describe(provider: str, found: Mapping[str, str]) -> str:
+    return f"{provider} ({found[provider]})" if provider in found else provider
+
+
 def _print_welcome(source: Source, gateway: Gateway, sockets: list[socket.socket]) -> None:
     host, port = sockets[0].getsockname()[:2]
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
@@ -233,7 +240,7 @@ def _print_welcome(source: Source, gateway: Gateway, sockets: list[socket.socket
         f"  Waystation is ready at {base_url}",
         f"  client key     {source.client_key or 'one of those under teams: in the config'}",
         f"  config         {source.path} (a change is live at once)",
-        f"  providers      {', '.join(gateway.config.providers)}",
+        f"  providers      {', '.join(_describe(name, source.found) for name in gateway.config.providers)}",
     ]
     if len(sockets) > 1:
         admin_host, admin_port = sockets[1].getsockname()[:2]

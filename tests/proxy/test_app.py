@@ -117,3 +117,8 @@ def test_a_check_reads_the_file_and_changes_nothing() -> None:
     assert [warning.path for warning in rig.gateway.check()] == ["state"]
     assert rig.gateway._world is world
     assert KEY not in str(rig.gateway.config)
+
+
+def test_a_setting_without_effect_is_warned_of_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    Rig(CONFIG + "\nstate: {journal: x}\n")
+    assert "state: accepted, but this version does not act on it" in caplog.text
