@@ -1,16 +1,22 @@
 """Prometheus metrics. Every label value comes from the config or from a closed set in the code, never from a caller.
 
-Children are looked up once per label set and kept: a `labels()` call costs 1.0 µs, an `inc()` on a kept child 0.25
-µs. The kept children are bounded because the label values are.
+What each call touches is kept in plain numbers (`proxy/observe/series.py`) and collected for a scrape; what happens
+seldom goes through prometheus_client's own counters.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from proxy.observe.series import Histogram, Histograms
 
 #: Stands for a label value that is not known yet or that no config names.
 OTHER: Final = "other"
@@ -23,81 +29,93 @@ _LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _LAG_INTERVAL_S = 0.25
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Series:
-    """The children of one (model, provider, team, status)."""
+    """What is counted for one (model, provider, team, status)."""
 
-    requests: Counter
     duration: Histogram
     ttft: Histogram
-    overhead: Histogram
-    tokens_in: Counter
-    tokens_out: Counter
-    tokens_cached: Counter
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
 
 
-class Metrics:
-    """All metrics of one process, in a registry of its own."""
+class Metrics(Collector):
+    """All metrics of one process, in a registry of its own. Not for other threads than the event loop's."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = self._counter(
-            "llm_requests", "Client calls that ended.", ("model", "provider", "team", "status")
-        )
-        self._duration = self._histogram(
-            "llm_request_duration_seconds",
-            "From a call's first byte in to its last byte out.",
-            ("model", "provider"),
-            _DURATION_BUCKETS,
-        )
-        self._ttft = self._histogram(
-            "llm_time_to_first_token_seconds",
-            "From a streaming call's first byte in to the first byte of its answer.",
-            ("model", "provider"),
-            _TTFT_BUCKETS,
-        )
-        self._overhead = self._histogram(
-            "llm_overhead_seconds", "Time spent in the gateway itself until the answer began.", (), _OVERHEAD_BUCKETS
-        )
-        self._tokens = self._counter(
-            "llm_tokens_used", "Tokens that providers reported.", ("type", "model", "provider", "team")
-        )
-        self._errors = self._counter("llm_errors", "Calls that ended in an error, by its kind.", ("kind",))
-        self._failovers = self._counter(
-            "llm_failovers", "Attempts that failed and made way for the next target.", ("provider", "kind")
-        )
         self._active = 0
-        active = Gauge("llm_active_requests", "Calls in flight.", registry=self.registry)
-        active.set_function(lambda: self._active)
-        self._streams = self._counter("llm_streaming_requests", "Calls that asked for a stream.", ())
-        self._lag = self._histogram(
-            "llm_event_loop_lag_seconds", "How late the event loop ran a timer.", (), _LAG_BUCKETS
+        self._streams = 0
+        self._series: dict[tuple[str, str, str, int], _Series] = {}
+        self._duration = Histograms(_DURATION_BUCKETS)
+        self._ttft = Histograms(_TTFT_BUCKETS)
+        self._overhead = Histogram(_OVERHEAD_BUCKETS)
+        self._lag = Histogram(_LAG_BUCKETS)
+        self.registry.register(self)
+        self._errors = self._counter("llm_errors", "Calls that ended in an error, by its kind.", "kind")
+        self._failovers = self._counter(
+            "llm_failovers", "Attempts that failed and made way for the next target.", "provider", "kind"
         )
-        self._reloads = self._counter("llm_config_reloads", "Attempts to load a changed config.", ("result",))
+        self._reloads = self._counter("llm_config_reloads", "Attempts to load a changed config.", "result")
+        self._lines_dropped = self._counter(
+            "llm_log_lines_dropped", "Log lines given up because the log could not be written in time."
+        )
         self._config_info = Gauge(
             "llm_config_info",
             "The config in force; the hash is the value of a label.",
             ("config_hash",),
             registry=self.registry,
         )
-        self._lines_dropped = self._counter(
-            "llm_log_lines_dropped", "Log lines given up because the log could not be written in time.", ()
-        )
-        self._series: dict[tuple[str, str, str, int], _Series] = {}
         for result in ("ok", "rejected"):
             self._reloads.labels(result)
 
-    def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+    def collect(self) -> Iterator[Metric]:
+        """The plain numbers as metric families; called by the registry for a scrape."""
+        yield GaugeMetricFamily("llm_active_requests", "Calls in flight.", self._active)
+        yield CounterMetricFamily("llm_streaming_requests", "Calls that asked for a stream.", self._streams)
+        requests = CounterMetricFamily(
+            "llm_requests", "Client calls that ended.", labels=("model", "provider", "team", "status")
+        )
+        tokens = CounterMetricFamily(
+            "llm_tokens_used", "Tokens that providers reported.", labels=("type", "model", "provider", "team")
+        )
+        used: dict[tuple[str, str, str, str], int] = {}
+        for (model, provider, team, status), series in self._series.items():
+            requests.add_metric((model, provider, team, str(status)), series.requests)
+            for kind in ("input", "output", "cached"):
+                name = "cached_input" if kind == "cached" else kind
+                labels = (name, model, provider, team)
+                used[labels] = used.get(labels, 0) + getattr(series, f"{kind}_tokens")
+        for labels, count in used.items():
+            tokens.add_metric(labels, count)
+        yield requests
+        yield tokens
+        yield _family(
+            "llm_request_duration_seconds",
+            "From a call's first byte in to its last byte out.",
+            ("model", "provider"),
+            self._duration.all(),
+        )
+        yield _family(
+            "llm_time_to_first_token_seconds",
+            "From a streaming call's first byte in to the first byte of its answer.",
+            ("model", "provider"),
+            self._ttft.all(),
+        )
+        text = "Time spent in the gateway itself until the answer began."
+        yield _family("llm_overhead_seconds", text, (), [((), self._overhead)])
+        yield _family("llm_event_loop_lag_seconds", "How late the event loop ran a timer.", (), [((), self._lag)])
 
     def call_started(self, *, stream: bool) -> None:
         """Count a call in."""
         self._active += 1
         if stream:
-            self._streams.inc()
+            self._streams += 1
 
     def call_finished(
         self,
@@ -120,21 +138,19 @@ class Metrics:
         """
         self._active -= 1
         series = self._find_series(model, provider, team, status)
-        series.requests.inc()
+        series.requests += 1
         series.duration.observe(duration_s)
         if ttft_s is not None:
             series.ttft.observe(ttft_s)
         if overhead_s is not None:
-            series.overhead.observe(overhead_s)
-        if input_tokens or output_tokens:
-            series.tokens_in.inc(input_tokens - cached_tokens)
-            series.tokens_out.inc(output_tokens)
-            if cached_tokens:
-                series.tokens_cached.inc(cached_tokens)
+            self._overhead.observe(overhead_s)
+        series.input_tokens += input_tokens - cached_tokens
+        series.output_tokens += output_tokens
+        series.cached_tokens += cached_tokens
 
     def call_refused(self, *, status: int, kind: str) -> None:
         """Count a request that never became a call: it was malformed, or of no known route."""
-        self._requests.labels(OTHER, OTHER, OTHER, str(status)).inc()
+        self._find_series(OTHER, OTHER, OTHER, status).requests += 1
         self._errors.labels(kind).inc()
 
     def error(self, kind: str) -> None:
@@ -170,16 +186,18 @@ class Metrics:
         key = (model, provider, team, status)
         series = self._series.get(key)
         if series is None:
-            series = self._series[key] = _Series(
-                requests=self._requests.labels(model, provider, team, str(status)),
-                duration=self._duration.labels(model, provider),
-                ttft=self._ttft.labels(model, provider),
-                overhead=self._overhead,
-                tokens_in=self._tokens.labels("input", model, provider, team),
-                tokens_out=self._tokens.labels("output", model, provider, team),
-                tokens_cached=self._tokens.labels("cached_input", model, provider, team),
-            )
+            where = (model, provider)
+            series = self._series[key] = _Series(self._duration.at(where), self._ttft.at(where))
         return series
+
+
+def _family(
+    name: str, text: str, labels: tuple[str, ...], histograms: list[tuple[tuple[str, ...], Histogram]]
+) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for values, histogram in histograms:
+        family.add_metric(values, histogram.buckets(), histogram.sum)
+    return family
 
 
 class LoopLag:
