@@ -4,7 +4,7 @@ to compare in variable time and nothing to print by mistake.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from hashlib import sha256
@@ -92,11 +92,6 @@ def client_keyring(teams: Mapping[str, TeamConfig]) -> Keyring[Principal]:
 def admin_keyring(admin: AdminConfig) -> Keyring[Admin]:
     """The keys that open the admin endpoints."""
     return Keyring({_digest(key): Admin(key.name, key.role, _end_of(key.expires)) for key in admin.keys})
-
-
-def secrets_of(keys: Iterable[KeyConfig]) -> list[str]:
-    """The plain keys among these: for scrubbing, never for printing."""
-    return [key.key.get_secret_value() for key in keys if key.key is not None]
 
 
 def _digest(key: KeyConfig) -> bytes:

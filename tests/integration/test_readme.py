@@ -1,0 +1,113 @@
+"""What the README tells a newcomer to type, typed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server import Output, ask, wait_until
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+KEY = "sk-way-readme-0123456789"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "OPENAI_API_KEY": "sk-x-123456", "SEARCH_KEY": KEY}
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=30, check=False, env=environ
+    )
+
+
+@pytest.fixture(scope="module")
+def printed() -> Iterator[str]:
+    """What the embedded default prints, while it runs."""
+    addresses = {"WAYSTATION_LISTEN": "127.0.0.1:0", "WAYSTATION_ADMIN_LISTEN": "127.0.0.1:0"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "proxy.cli", "serve"],
+        env={"PATH": os.environ["PATH"], "WAYSTATION_KEY": KEY, **addresses},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    output = Output(process.stdout)
+    try:
+        wait_until(lambda: "print(" in output.text, 30)
+        yield output.text
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 0
+        output.join()
+
+
+def base_url(printed: str) -> str:
+    found = re.search(r"ready at (\S+)", printed)
+    assert found is not None
+    return found.group(1)
+
+
+def post_as_curl(command: str) -> bytes:
+    """Do what a curl line says, without curl."""
+    words = shlex.split(command.replace("\\\n", " "))
+    assert words[0] == "curl"
+    url = next(word for word in words if word.startswith("http"))
+    headers = dict(words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H")
+    body = words[words.index("-d") + 1].encode()
+    reply = ask(url, method="POST", headers=headers, body=body)
+    assert reply.status == 200
+    return reply.body
+
+
+def test_the_printed_curl_line_is_answered(printed: str) -> None:
+    command = printed[printed.index("curl ") : printed.index("\n\n", printed.index("curl "))]
+    assert b"simulated answer" in post_as_curl(command)
+
+
+def test_the_printed_sdk_lines_are_answered(printed: str) -> None:
+    lines = printed[printed.index("  from openai") :].strip().splitlines()
+    assert len(lines) == 4
+    done = run("-c", "\n".join(line.strip() for line in lines))
+    assert "simulated answer" in done.stdout, done.stderr
+
+
+def test_the_curl_line_of_the_readme_is_answered(printed: str) -> None:
+    [command] = [block for block in blocks("sh") if block.startswith("curl")]
+    command = command.replace("http://127.0.0.1:8080/v1", base_url(printed)).replace("$WAYSTATION_KEY", KEY)
+    assert b"simulated answer" in post_as_curl(command)
+
+
+def test_the_sdk_lines_of_the_readme_are_answered(printed: str) -> None:
+    [program] = blocks("python")
+    program = program.replace("http://127.0.0.1:8080/v1", base_url(printed)).replace("...the printed key...", KEY)
+    done = run("-c", program)
+    assert "simulated answer" in done.stdout, done.stderr
+
+
+def test_the_config_of_the_readme_holds(tmp_path: Path) -> None:
+    [text] = blocks("yaml")
+    (tmp_path / "my.yaml").write_text(text)
+    done = run("-m", "proxy.cli", "check", "--config", str(tmp_path / "my.yaml"))
+    assert done.returncode == 0, done.stderr
+    assert "2 providers, 2 models, 1 team, 0 warnings" in done.stdout
+
+
+def test_the_readme_names_the_commands_that_there_are() -> None:
+    shell = "\n".join(blocks("sh"))
+    for command in ("./scripts/serve", "./scripts/test", "waystation check --config", "waystation serve --config"):
+        assert command in shell
+    for command in ("check", "serve"):
+        assert run("-m", "proxy.cli", command, "--help").returncode == 0
