@@ -19,5 +19,4 @@ class Router:
         """Order the model's targets for one call; O(1) in the number of models. Raises KeyError for a model not
         configured.
         """
-        strategy = self._strategies[facts.model]
-        return Plan(strategy.name, strategy.order())
+        return self._strategies[facts.model].plan()

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from proxy.api.errors import envelope, retry_headers
 from proxy.call import Answer, Call, Handler
@@ -36,8 +35,7 @@ _SSE_HEADERS: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(NamedTuple):
     """When a silent stream is kept alive, in seconds."""
 
     commit_after_s: float  #: a stream's 200 and first comment go out after this much silence

@@ -80,7 +80,8 @@ class Route:
                     break
                 self._note_failover(call, failure, candidate.target)
             try:
-                return await self._attempt(call, candidate.target, _within(model.patience, left_s))
+                patience = model.patience if failure is None else _within(model.patience, left_s)
+                return await self._attempt(call, candidate.target, patience)
             except UpstreamFailure as error:
                 failure = error
             if failure.cause not in ("unavailable", "rate_limited"):

@@ -36,7 +36,11 @@ class ChunkTemplate:
     )
 
     def __init__(self) -> None:
-        self._set((_NEVER, b"", b""), (_NEVER, b"", b""))
+        # Written out, because one is made for each stream: nothing matches until something was learned.
+        self._head, self._head_size, self._head_out = _NEVER, len(_NEVER), _NEVER
+        self._middle, self._middle_size, self._middle_out = b"", 0, b""
+        self._tail, self._tail_size, self._tail_out = b"", 0, b""
+        self._is_faithful, self._quotes = True, 0
 
     def learn(self, event: bytes, out: bytes, without: re.Pattern[bytes]) -> None:
         """Take the shape of this event from now on.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from routing.types import Candidate, Target
+from routing.types import Candidate, Plan, Target
 
 
 class RoundRobin:
@@ -17,12 +17,13 @@ class RoundRobin:
         if not targets:
             raise ValueError("a model needs at least one target")
         candidates = [Candidate(target, "round robin") for target in targets]
-        # Every rotation is made here, once: order() then only picks one.
-        self._rotations = tuple((*candidates[turn:], *candidates[:turn]) for turn in range(len(candidates)))
+        # Every plan is made here, once: plan() then only picks one.
+        rotations = [(*candidates[turn:], *candidates[:turn]) for turn in range(len(candidates))]
+        self._plans = tuple(Plan(self.name, rotation) for rotation in rotations)
         self._turn = 0
 
-    def order(self) -> tuple[Candidate, ...]:
+    def plan(self) -> Plan:
         """All targets, the one whose turn it is first. O(1)."""
-        rotation = self._rotations[self._turn]
-        self._turn = (self._turn + 1) % len(self._rotations)
-        return rotation
+        plan = self._plans[self._turn]
+        self._turn = (self._turn + 1) % len(self._plans)
+        return plan

@@ -17,7 +17,7 @@ def test_every_target_leads_equally_often_and_every_order_holds_all(count: int, 
     strategy = RoundRobin(targets(count))
     leads: Counter[str] = Counter()
     for _ in range(count * rounds):
-        order = strategy.order()
+        order = strategy.plan().candidates
         assert {candidate.target.name for candidate in order} == {target.name for target in targets(count)}
         leads[order[0].target.name] += 1
     assert set(leads.values()) == {rounds}
@@ -25,8 +25,8 @@ def test_every_target_leads_equally_often_and_every_order_holds_all(count: int, 
 
 def test_the_rest_follow_in_turn() -> None:
     strategy = RoundRobin(targets(3))
-    strategy.order()
-    assert [candidate.target.model for candidate in strategy.order()] == ["1", "2", "0"]
+    strategy.plan().candidates
+    assert [candidate.target.model for candidate in strategy.plan().candidates] == ["1", "2", "0"]
 
 
 def test_no_targets_are_refused() -> None:
