@@ -25,7 +25,7 @@ def test_every_target_leads_equally_often_and_every_order_holds_all(count: int, 
 
 def test_the_rest_follow_in_turn() -> None:
     strategy = RoundRobin(targets(3))
-    strategy.plan().candidates
+    strategy.plan()
     assert [candidate.target.model for candidate in strategy.plan().candidates] == ["1", "2", "0"]
 
 
