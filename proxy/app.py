@@ -63,9 +63,9 @@ class Gateway:
         """The config in force."""
         return self._world.config
 
-    def check(self) -> tuple[Fault, ...]:
+    async def check(self) -> tuple[Fault, ...]:
         """See `Reloader.check`."""
-        return self._load().warnings
+        return (await asyncio.to_thread(self._load)).warnings
 
     async def reload(self) -> bool:
         """See `Reloader.reload`."""
@@ -109,10 +109,8 @@ class Gateway:
             _logger.warning("config: %s", warning)
         providers = {
             name: old_providers[name]
-            if old is not None
-            and _asked_models(old, name) == _asked_models(config, name)
-            and old.providers.get(name) == settings
-            else build_provider(name, settings, _asked_models(config, name))
+            if old is not None and old.providers.get(name) == settings
+            else build_provider(name, settings)
             for name, settings in config.providers.items()
         }
         catalogue = Catalogue([_describe_model(name, settings) for name, settings in config.models.items()])
@@ -141,14 +139,6 @@ class Gateway:
             await asyncio.sleep(_RETIRE_POLL_S)
         for provider in dropped:
             await provider.aclose()
-
-
-def _asked_models(config: Config, provider: str) -> tuple[str, ...]:
-    """The provider's models that any target asks for, sorted."""
-    asked = {
-        target.model for model in config.models.values() for target in model.targets if target.provider == provider
-    }
-    return tuple(sorted(asked))
 
 
 def _targets_of(settings: ModelConfig) -> list[Target]:

@@ -44,7 +44,8 @@ class Attempt:
     model: str  #: as the provider calls it
     provider: str
     started_at: float  #: monotonic seconds
-    waited_s: float = 0.0  #: time spent waiting for the provider, up to its first event or its whole JSON body
+    #: time spent waiting for the provider, up to its first event or its whole JSON body; None while that goes on
+    waited_s: float | None = None
     error: str | None = None  #: `kind` of the failure; None while it goes well
 
 
@@ -68,10 +69,9 @@ class Call:
     error: str | None = None  #: `kind` of the error the call ended in
     closing: AsyncExitStack = field(default_factory=AsyncExitStack)
 
-    @property
-    def waited_s(self) -> float:
-        """Seconds spent waiting for providers so far; what is left of the duration is our own overhead."""
-        return sum(attempt.waited_s for attempt in self.attempts)
+    def waited_by(self, now: float) -> float:
+        """Seconds spent waiting for providers by `now` (monotonic); the rest of the duration is our own overhead."""
+        return sum(now - at.started_at if at.waited_s is None else at.waited_s for at in self.attempts)
 
 
 @dataclass(slots=True)

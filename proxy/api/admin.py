@@ -29,7 +29,7 @@ class Reloader(Protocol):
         """
         ...
 
-    def check(self) -> tuple[Fault, ...]:
+    async def check(self) -> tuple[Fault, ...]:
         """Read and verify the file as it stands now, changing nothing; gives warnings. Raises ConfigFaults."""
         ...
 
@@ -56,7 +56,7 @@ class AdminEndpoint:
         """Would the file as it stands now be taken?"""
         self._identify(request)
         try:
-            warnings = self._reloader.check()
+            warnings = await self._reloader.check()
         except ConfigFaults as error:
             return json_response({"ok": False, "faults": [str(fault) for fault in error.faults]}, 422)
         return json_response({"ok": True, "warnings": [str(fault) for fault in warnings]})

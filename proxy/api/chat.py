@@ -12,7 +12,7 @@ from proxy.api.respond import Exchange, Pace, Receive, Send, Watch, write_error
 from proxy.api.surface import Desk, Surface
 from proxy.call import Call
 from proxy.chain import choose_request_id, new_id
-from proxy.errors import ClientGone, GatewayError
+from proxy.errors import ClientGone, GatewayError, InvalidKey
 from proxy.wire.chat import parse_chat_request
 
 
@@ -34,7 +34,7 @@ class ChatEndpoint:
             body = await read_json_body(headers, receive, surface.max_body_bytes, lambda: surface.identify(headers))
             request = parse_chat_request(body)
         except GatewayError as error:
-            await self._refuse(error, surface, request_id, send)
+            await self._refuse(_strangers_first(error, surface, headers), surface, request_id, send)
             return
         # The world may have changed while the body came in. From here to the exchange's entry nothing awaits, so that a
         # reload sees either an exchange to wait for or a call on the new world.
@@ -54,3 +54,14 @@ class ChatEndpoint:
         surface.trace.refuse(request_id, error)
         if not isinstance(error, ClientGone):
             await write_error(send, error, [(b"x-request-id", request_id.encode("ascii"))])
+
+
+def _strangers_first(error: GatewayError, surface: Surface, headers: Mapping[bytes, bytes]) -> GatewayError:
+    """Whoever has no good key is told that, and not what else is wrong."""
+    if isinstance(error, ClientGone):
+        return error
+    try:
+        surface.identify(headers)
+    except InvalidKey as refusal:
+        return refusal
+    return error

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from proxy.api.errors import envelope, retry_headers
 from proxy.call import Answer, Call, Handler
+from proxy.chain.route import SSE_HEADERS
 from proxy.errors import ClientGone, GatewayError, InternalError, Overloaded
 
 Message = MutableMapping[str, Any]
@@ -30,7 +31,6 @@ _COMMENT: Final = b": keep-alive\n\n"
 #: A timer may fire this much before its time.
 _TIMER_SLACK_S: Final = 0.002
 _DONE: Final = b"data: [DONE]\n\n"
-_SSE_HEADERS: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
 _logger = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ class Exchange:
                 (b"x-waystation-cache", b"bypass"),
                 (
                     b"x-waystation-overhead-ms",
-                    b"%.2f" % (max(0.0, monotonic() - call.received_at - call.waited_s) * 1000),
+                    b"%.2f" % (max(0.0, monotonic() - call.received_at - call.waited_by(monotonic())) * 1000),
                 ),
             )
             if call.fallback is not None:
@@ -225,7 +225,8 @@ class Exchange:
         now = monotonic()
         due_at = self._sent_at + self._silence_s
         if now >= due_at - _TIMER_SLACK_S:
-            self._comment = asyncio.create_task(self._write_comment())
+            if self._comment is None or self._comment.done():  # else the client is not even reading the last one
+                self._comment = asyncio.create_task(self._write_comment())
             self._silence_s = self._pace.comment_every_s
             due_at = now + self._silence_s
         self._set_pulse(due_at)
@@ -236,7 +237,7 @@ class Exchange:
             # Committed: from here on a failure can only be an error event, while failover goes on behind the comments.
             self._started = True
             self.call.status = 200
-            headers = [*_SSE_HEADERS, *self._own_headers()]
+            headers = [*SSE_HEADERS, *self._own_headers()]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self._send({"type": "http.response.body", "body": _COMMENT, "more_body": True})
 

@@ -1,7 +1,7 @@
 """The end of the chain: turns a call into attempts at targets until one answers. The attempt engine.
 
 Before the first event of an answer a failure is invisible to the client: the next candidate is asked, then the models
-of `fallbacks:`. After it, a failure is the client's to see (`proxy/api/exchange.py` writes it into the stream).
+of `fallbacks:`. After it, a failure is the client's to see (`proxy/api/respond.py` writes it into the stream).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from proxy.providers import ChatStream, Patience, Provider
 from routing import Facts, Router, Target
 
 _JSON_HEADERS: Final = ((b"content-type", b"application/json"),)
-_SSE_HEADERS: Final = (
+SSE_HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # nginx would hold the events back
@@ -61,7 +61,6 @@ class Route:
                 and call.principal is not None
                 and call.principal.may_use(fallback.model)
             ):
-                call.fallback = fallback.model
                 result = await self._ask(call, self._catalogue[fallback.model], deadline, result)
         if isinstance(result, UpstreamFailure):
             raise result
@@ -72,7 +71,6 @@ class Route:
     ) -> Answer | UpstreamFailure:
         """Try the model's targets in turn; `failure` is what made us come here from another model."""
         plan = self._router.plan(Facts(model.name, call.request.stream))
-        call.strategy = plan.strategy
         for candidate in plan.candidates:
             left_s = None if deadline is None else deadline - self._clock()
             if failure is not None:
@@ -80,6 +78,8 @@ class Route:
                     break
                 self._note_failover(call, failure, candidate.target)
             try:
+                call.strategy = plan.strategy
+                call.fallback = None if model.name == call.model else model.name
                 patience = model.patience if failure is None else _within(model.patience, left_s)
                 return await self._attempt(call, candidate.target, patience)
             except UpstreamFailure as error:
@@ -98,7 +98,7 @@ class Route:
             if call.request.stream:
                 stream = await provider.open_stream(target.model, call.request, patience)
                 call.closing.push_async_callback(_settle, call, stream)
-                return Answer(200, _SSE_HEADERS, "upstream", blocks=stream)
+                return Answer(200, SSE_HEADERS, "upstream", blocks=stream)
             answer = await provider.answer(target.model, call.request, patience)
             call.usage = answer.usage
             return Answer(200, _JSON_HEADERS, "upstream", body=answer.body)

@@ -57,7 +57,7 @@ class Trace:
         ttft_s = overhead_s = None
         if call.first_block_at is not None:
             until_first_s = call.first_block_at - call.received_at
-            overhead_s = max(0.0, until_first_s - call.waited_s)
+            overhead_s = max(0.0, until_first_s - call.waited_by(call.first_block_at))
             if call.request.stream:
                 ttft_s = until_first_s
         usage = call.usage

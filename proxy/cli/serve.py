@@ -162,7 +162,8 @@ class _Orders:
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
 
     def _on_stop(self, delay_s: float) -> None:
-        if self.stop.is_set():
+        if self._gateway.draining:  # asked twice: no more patience
+            self.stop.set()
             self.hurry.set()
         self._gateway.draining = True
         asyncio.get_running_loop().call_later(delay_s, self.stop.set)
@@ -223,6 +224,8 @@ async def _reload(gateway: Gateway) -> None:
         await gateway.reload()
     except ConfigFaults:
         return
+    except Exception as error:  # the second fence: a background loop goes on, on the old world
+        _logger.exception("the config could not be taken, the old one stays in force", exc_info=error)
 
 
 def _describe(provider: str, found: Mapping[str, str]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from proxy.config import ProviderConfig
 from proxy.providers.base import Provider
 from proxy.providers.demo import DemoTransport
@@ -12,19 +10,22 @@ from proxy.providers.openai import OpenAIProvider, OpenAISettings
 from proxy.providers.simulated import DemoProfile, profile_named
 from proxy.providers.transport import Transport, make_transport
 
+#: For an Azure address under another kind than azure, which demands a version.
+_AZURE_API_VERSION = "2024-10-21"
 
-def build_provider(name: str, settings: ProviderConfig, models: Sequence[str]) -> Provider:
-    """The adapter for one configured provider, for exactly these of its models. Opens no connection yet."""
+
+def build_provider(name: str, settings: ProviderConfig) -> Provider:
+    """The adapter for one configured provider. Opens no connection yet."""
     credential = settings.credential
     openai = OpenAISettings(
         name=name,
         base_url=settings.base_url,
         dialect=dialect_for(settings.kind, settings.dialect, settings.base_url),
         credential=credential,
-        api_version=settings.api_version or "",
+        api_version=settings.api_version or _AZURE_API_VERSION,
         headers=settings.headers,
     )
-    return OpenAIProvider(openai, models, _transport(settings))
+    return OpenAIProvider(openai, _transport(settings))
 
 
 def _transport(settings: ProviderConfig) -> Transport:

@@ -31,6 +31,12 @@ _SECRET: Final = re.compile(
     r"|\bBearer\s+\S+",
     re.IGNORECASE,
 )
+#: Addresses of our network without a scheme in front.
+_INTERNAL_HOST: Final = re.compile(
+    r"\b(?:(?:10|127)(?:\.\d{1,3}){3}|(?:192\.168|169\.254|172\.(?:1[6-9]|2\d|3[01]))(?:\.\d{1,3}){2}"
+    r"|[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:local|internal|lan|corp|svc|localhost|intranet))\b(?::\d+)?",
+    re.IGNORECASE,
+)
 _PRIVATE_SUFFIXES: Final = (
     ".local",
     ".internal",
@@ -55,8 +61,10 @@ _CONTENT_FILTER: Final = re.compile(
 _MODEL_CODES: Final = frozenset(
     {"model_not_found", "DeploymentNotFound", "deployment_not_found", "InvalidModel", "ModelNotFound"}
 )
+#: The name of the model next to the complaint: "this model requires ... not found" is about something else.
 _MODEL_WORDS: Final = re.compile(
-    r"\bmodel\b.{0,120}(does not exist|not found|not exist|unknown|no such)|(unknown|no such|invalid) model",
+    r"\bmodel:? ?([`'\"]?[\w./:@-]+[`'\"]? )?(does not exist|(is |was )?not (found|exist))"
+    r"|\b(unknown|no such|invalid) model\b",
     re.IGNORECASE,
 )
 _QUOTA_CODES: Final = frozenset(
@@ -96,8 +104,9 @@ class Scrubber:
             text = text.replace(secret, "[key]")
         text = _SECRET.sub("[key]", text)
         text = _URL.sub(lambda found: "[url]" if self._is_internal(found.group()) else found.group(), text)
+        text = _INTERNAL_HOST.sub("[host]", text)
         if self._host and not _is_public(self._host):
-            text = text.replace(self._host, "[host]")
+            text = re.sub(re.escape(self._host), "[host]", text, flags=re.IGNORECASE)
         return "".join(char if char.isprintable() or char == "\n" else " " for char in text[:_MAX_MESSAGE_CHARS])
 
     def _is_internal(self, url: str) -> bool:
@@ -130,7 +139,7 @@ def classify(
             f"Provider '{provider}' refused this gateway's credential (HTTP {status}). Your own key is fine; "
             "whoever runs this gateway must mend the provider's."
         )
-    if code in _MODEL_CODES or status == 404 or (status == 400 and _MODEL_WORDS.search(error.message)):
+    if code in _MODEL_CODES or status == 404 or _blames_model(status, error):
         return UpstreamMisconfigured(
             f"Provider '{provider}' does not know the model or address named in this gateway's config (HTTP {status})."
         )
@@ -151,6 +160,10 @@ def classify(
     else:
         failure = UpstreamError(f"Provider '{provider}' failed (HTTP {status}).")
     return failure
+
+
+def _blames_model(status: int, error: ErrorBody) -> bool:
+    return status == 400 and error.param in (None, "model") and _MODEL_WORDS.search(error.message) is not None
 
 
 def classify_inside(provider: str, error: ErrorBody, scrub: Scrubber) -> UpstreamFailure:

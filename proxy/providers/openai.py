@@ -4,7 +4,7 @@ failures.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -40,15 +40,13 @@ class OpenAISettings:
 class OpenAIProvider:
     """One provider that speaks OpenAI's dialect, over any httpx transport."""
 
-    def __init__(self, settings: OpenAISettings, models: Sequence[str], transport: Transport) -> None:
-        """`models`: every model name (as the provider calls it) that a target of the config may ask for."""
+    def __init__(self, settings: OpenAISettings, transport: Transport) -> None:
+        self._settings = settings
         self.name = settings.name
         self._dialect = settings.dialect
         self._transport = transport
-        self._scrub = Scrubber([settings.credential or ""], settings.base_url)
-        self._urls = {
-            model: URL(chat_url(settings.dialect, settings.base_url, model, settings.api_version)) for model in models
-        }
+        self._scrub = Scrubber([settings.credential or "", *(settings.headers or {}).values()], settings.base_url)
+        self._urls: dict[str, URL] = {}  # by model; as many as the config has targets here
         # Everything but Content-Length is known now. Host comes with the first URL: all of them share it.
         headers = [
             ("accept-encoding", "identity"),
@@ -117,12 +115,22 @@ class OpenAIProvider:
     async def _send(self, model: str, body: bytes, timeouts: Mapping[str, float | None]) -> Response:
         # A stream costs httpx 1.6 µs to wrap, the same bytes as content 7.7 µs; the transport adds Content-Length.
         request = Request(
-            "POST", self._urls[model], headers=self._headers, stream=Content(body), extensions={"timeout": timeouts}
+            "POST",
+            self._urls.get(model) or self._make_url(model),
+            headers=self._headers,
+            stream=Content(body),
+            extensions={"timeout": timeouts},
         )
         try:
             return await self._transport.handle_async_request(request)
         except TransportError as error:
             raise name_failure(error, self.name) from error
+
+    def _make_url(self, model: str) -> URL:
+        settings = self._settings
+        url = URL(chat_url(settings.dialect, settings.base_url, model, settings.api_version))
+        self._urls[model] = url
+        return url
 
     def _encode(self, model: str, request: ChatRequest) -> bytes:
         body = {**request.body, "model": model}

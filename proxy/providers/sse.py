@@ -68,6 +68,7 @@ class SSEStream:
         if block:
             self._first = b""
             return block
+        self._progress_at = monotonic()  # while a slow client held the stream up, nobody waited for the provider
         try:
             while not self._is_over():
                 block = await self._read_once()

@@ -9,6 +9,10 @@ from tests.house import tree
 #: The places where anything may be caught: file, function -> why. At most three.
 FENCES = {
     ("proxy/api/respond.py", "Exchange._answer"): "the answer writer: whatever breaks, the client gets an answer",
+    (
+        "proxy/cli/serve.py",
+        "_reload",
+    ): "a background loop: whatever breaks, the old world goes on and is reloaded again",
 }
 MAX_FENCES = 3
 #: Pure functions whose results are kept: (file, function) -> reason.

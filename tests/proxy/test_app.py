@@ -110,11 +110,11 @@ def test_a_gateway_does_not_start_on_a_faulty_config() -> None:
         Rig("version: 2")
 
 
-def test_a_check_reads_the_file_and_changes_nothing() -> None:
+async def test_a_check_reads_the_file_and_changes_nothing() -> None:
     rig = Rig()
     world = rig.gateway._world
     rig.text = CONFIG + "\nstate: {journal: x}\n"
-    assert [warning.path for warning in rig.gateway.check()] == ["state"]
+    assert [warning.path for warning in await rig.gateway.check()] == ["state"]
     assert rig.gateway._world is world
     assert KEY not in str(rig.gateway.config)
 
@@ -122,3 +122,11 @@ def test_a_check_reads_the_file_and_changes_nothing() -> None:
 def test_a_setting_without_effect_is_warned_of_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
     Rig(CONFIG + "\nstate: {journal: x}\n")
     assert "state: accepted, but this version does not act on it" in caplog.text
+
+
+async def test_a_provider_that_gets_one_more_model_keeps_its_connections() -> None:
+    rig = Rig()
+    old = rig.gateway._world.providers["demo"]
+    rig.text = CONFIG.replace("models:\n", "models:\n  new: {targets: [{provider: demo, model: demo-9}]}\n", 1)
+    assert await rig.gateway.reload()
+    assert rig.gateway._world.providers["demo"] is old

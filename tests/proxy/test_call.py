@@ -37,9 +37,9 @@ async def test_a_chain_without_layers_is_its_endpoint() -> None:
 
 def test_waiting_is_the_sum_over_all_attempts() -> None:
     call = a_call()
-    assert call.waited_s == 0
+    assert call.waited_by(9.0) == 0
     call.attempts += [Attempt("a/m", "m", "a", 0.0, waited_s=1.5), Attempt("b/m", "m", "b", 2.0, waited_s=0.25)]
-    assert call.waited_s == 1.75
+    assert call.waited_by(9.0) == 1.75
 
 
 def test_a_principal_without_a_list_may_use_every_model() -> None:

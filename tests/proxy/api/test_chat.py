@@ -83,3 +83,8 @@ async def test_a_large_body_of_a_strangers_is_not_read() -> None:
     async with Rig().client("sk-way-wrong") as client:
         response = await client.post(CHAT, json=chat_body(user="x" * 100_000))
     assert response.status_code == 401
+
+
+async def test_a_stranger_is_told_that_its_key_is_wrong_and_not_what_else_is() -> None:
+    async with Rig().client("sk-way-wrong") as client:
+        assert (await client.post(CHAT, json={})).status_code == 401

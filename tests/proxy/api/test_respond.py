@@ -1,6 +1,8 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Any
 
 import pytest
 
@@ -192,3 +194,30 @@ async def test_the_call_is_closed_once_even_if_the_server_tears_the_task_down() 
     with pytest.raises(asyncio.CancelledError):
         await task
     assert closed == ["closed"]
+
+
+async def test_a_stream_committed_early_has_the_headers_of_any_stream_and_blames_the_provider() -> None:
+    async def slow(call: Call) -> Answer:
+        call.attempts.append(Attempt("a/m", "m", "a", monotonic()))
+        await asyncio.sleep(0.05)
+        raise UpstreamError("all failed")
+
+    client, _ = await run(slow, stream=True, pace=Pace(0.03, 60))
+    assert client.headers[b"x-accel-buffering"] == b"no"
+    assert float(client.headers[b"x-waystation-overhead-ms"]) < float("inf")
+
+
+async def test_comments_do_not_pile_up_behind_a_client_that_does_not_read() -> None:
+    client, call = Client(), a_call(stream=True)
+    sending = 0
+
+    async def stuck(message: Any) -> None:
+        nonlocal sending
+        sending += 1
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(Exchange(call, never(), client.receive, stuck, Pace(0.01, 0.01)).run())
+    await asyncio.sleep(0.1)
+    client.leave()
+    await asyncio.wait_for(task, 1)
+    assert sending == 1

@@ -8,7 +8,7 @@ from proxy.providers.transport import AiohttpTransport, HttpxTransport, Transpor
 
 
 def built(**settings: object) -> tuple[OpenAIProvider, Transport]:
-    provider = build_provider("p", ProviderConfig.model_validate(settings), ["m"])
+    provider = build_provider("p", ProviderConfig.model_validate(settings))
     assert isinstance(provider, OpenAIProvider)
     return provider, provider._transport
 
@@ -47,7 +47,7 @@ async def test_azure_is_asked_at_its_deployment_with_its_own_header() -> None:
         "api_key": "k-123456",
     }
     provider, _ = built(**settings)
-    url = str(provider._urls["m"])
+    url = str(provider._make_url("m"))
     assert url == "https://x.openai.azure.com/openai/deployments/m/chat/completions?api-version=2024-10-21"
     assert provider._headers["api-key"] == "k-123456"
     await provider.aclose()

@@ -68,7 +68,7 @@ class Upstream(httpx.AsyncBaseTransport):
 
 def provider(upstream: Upstream, dialect: str = "openai", **settings: Any) -> OpenAIProvider:
     known = {"name": "p", "base_url": "http://up/v1", "dialect": DIALECTS[dialect], "credential": "sk-cred-123456"}
-    return OpenAIProvider(OpenAISettings(**{**known, **settings}), ["gpt"], upstream)
+    return OpenAIProvider(OpenAISettings(**{**known, **settings}), upstream)
 
 
 def request(**fields: Any) -> Any:

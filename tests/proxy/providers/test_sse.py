@@ -140,3 +140,12 @@ async def test_a_body_is_read_whole_but_not_without_end() -> None:
     assert await read_body(httpx.Response(200, stream=Body(b"ab", b"cd")), 4) == b"abcd"
     with pytest.raises(MalformedAnswer, match="exceeds 3 bytes"):
         await read_body(httpx.Response(200, stream=Body(b"ab", b"cd")), 3)
+
+
+async def test_a_slow_client_is_not_taken_for_a_silent_provider() -> None:
+    stream = open_over(Body(ROLE, b": ping\n\n", WORD, STOP, DONE), idle_s=0.05)
+    await stream.begin()
+    blocks = [await anext(stream)]
+    await asyncio.sleep(0.1)
+    blocks += [block async for block in stream]
+    assert b"".join(blocks) == ROLE + WORD + STOP + DONE
