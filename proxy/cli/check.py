@@ -47,7 +47,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
-    return load_default({"WAYSTATION_KEY": _ANY_KEY, **environ}) if path is None else load(path, environ)
+    if path is None:
+        return load_default({**environ, "WAYSTATION_KEY": environ.get("WAYSTATION_KEY") or _ANY_KEY})
+    return load(path, environ)
 
 
 def _summary(loaded: Loaded) -> str:

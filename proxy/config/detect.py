@@ -60,6 +60,7 @@ class Detected:
 
 def detect(environ: Mapping[str, str]) -> Detected:
     """The providers that these variables open. Two that offer a model of the same name share it, in the order found."""
+    environ = {name: value.strip() for name, value in environ.items()}  # of a key's file, often its last line break
     providers: dict[str, object] = {}
     targets: dict[str, list[object]] = {}
     found: dict[str, str] = {}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
+from proxy.config.faults import Finding, Path, display_unknown_key, nearest, suggest
 from proxy.config.schema_fields import Name, Section
 from proxy.config.schema_models import ModelConfig
 from proxy.config.schema_providers import ProviderConfig
@@ -16,6 +17,7 @@ from proxy.config.schema_server import AccountingConfig, CacheConfig, NotifyConf
 from proxy.config.schema_teams import AdminConfig, TeamConfig
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_REFERENCE: Final = r"\$\{"
 
 
 class Config(Section):
@@ -33,22 +35,14 @@ class Config(Section):
     notify: NotifyConfig = Field(NotifyConfig(), description="Who is told of what goes wrong.")
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaFault:
-    """Something in the data that the schema does not allow. Never holds the value."""
-
-    path: tuple[str | int, ...]
-    kind: Literal["unknown", "missing", "key", "wrong"]  #: key: it is the name itself that is wrong
-    message: str
-    known: tuple[str, ...] = ()  #: keys that are known where an unknown one was found
-
-
-def validate(data: object) -> Config | list[SchemaFault]:
+def validate(data: object) -> Config | list[Finding]:
     """The config, or everything that is wrong with it."""
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        return list(_faults(error))
+        schema = Config.model_json_schema(by_alias=True)
+        items = error.errors(include_url=False, include_input=False)
+        return [_finding(item, data, schema) for item in items if not _is_echo(item, items)]
 
 
 def masked(config: Config) -> bytes:
@@ -58,30 +52,85 @@ def masked(config: Config) -> bytes:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of the file, for editors."""
-    schema = Config.model_json_schema(by_alias=True)
+    schema = _for_editors(Config.model_json_schema(by_alias=True))
     return {"$schema": _DIALECT, "title": "Waystation config", **{k: v for k, v in schema.items() if k != "title"}}
 
 
-def _faults(error: ValidationError) -> Iterator[SchemaFault]:
-    schema = Config.model_json_schema(by_alias=True)
-    items = error.errors(include_url=False, include_context=False, include_input=False)
-    for item in items:
-        path = tuple(step for step in item["loc"] if step != "[key]")
-        kind = item["type"]
-        if kind == "extra_forbidden":
-            yield SchemaFault(path, "unknown", "unknown key", _known_keys(schema, path[:-1]))
-        elif kind == "too_short":
-            # A list also counts as too short when its entries are faulty, each of which is reported for itself.
-            if not any(other["loc"][: len(path)] == path for other in items if other is not item):
-                yield SchemaFault(path, "wrong", "expected at least one entry")
-        elif kind == "missing":
-            yield SchemaFault(path, "missing", f"'{path[-1]}' is required")
-        else:
-            kind_of_fault: Literal["key", "wrong"] = "key" if item["loc"][-1:] == ("[key]",) else "wrong"
-            yield SchemaFault(path, kind_of_fault, item["msg"].removeprefix("Value error, "))
+def _for_editors(node: Any) -> Any:
+    """Without what editors would show for no use, and with `${VAR}` wherever there are rules for a scalar."""
+    if isinstance(node, list):
+        return [_for_editors(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {
+        key: _for_editors(value)
+        for key, value in node.items()
+        if not (key == "title" and isinstance(value, str)) and not (key == "default" and isinstance(value, dict))
+    }
+    if kept.get("type") in ("integer", "number", "boolean"):
+        kept |= {"type": [kept["type"], "string"], "pattern": _REFERENCE}
+    elif isinstance(kept.get("pattern"), str):
+        kept["pattern"] += f"|{_REFERENCE}"
+    return kept
 
 
-def _known_keys(schema: Mapping[str, Any], path: tuple[str | int, ...]) -> tuple[str, ...]:
+def _is_echo(item: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> bool:
+    """A list counts as too short too when its entries are faulty, each of which is reported for itself."""
+    path = item["loc"]
+    return item["type"] == "too_short" and any(
+        len(other["loc"]) > len(path) and other["loc"][: len(path)] == path for other in items
+    )
+
+
+def _finding(item: Mapping[str, Any], data: object, schema: Mapping[str, Any]) -> Finding:
+    path = item["loc"]
+    if item["type"] == "extra_forbidden":
+        shown = display_unknown_key(str(path[-1]))
+        hint = suggest(shown.removesuffix("…"), _known_keys(schema, path[:-1]))
+        return Finding(path, f"unknown key '{shown}'", hint, at_key=True, named=path[:-1])
+    if item["type"] == "missing":
+        return Finding(path[:-1], f"'{path[-1]}' is required", at_key=True)
+    is_name = path[-1:] == ("[key]",)
+    path = path[:-1] if is_name else path
+    message, hint = _explain(item, _get(data, path))
+    return Finding(path, message, hint, at_key=is_name)
+
+
+def _explain(item: Mapping[str, Any], value: object) -> tuple[str, str]:
+    """pydantic's message in the words of the file, and a hint. Holds nothing of the value."""
+    context = item.get("ctx", {})
+    hint = "nothing stands there: remove the key, or fill it" if value is None else ""
+    match item["type"]:
+        case "value_error":
+            return str(context["error"]), hint
+        case "model_type" | "dict_type":
+            return "expected a mapping", hint
+        case "tuple_type":
+            return "expected a list", hint
+        case "too_short":
+            return "expected at least one entry", ""
+        case "literal_error":
+            allowed = re.findall(r"\w+", context["expected"].replace(" or ", " "))
+            near = nearest(value, allowed) if isinstance(value, str) else ""
+            return f"expected {', '.join(allowed[:-1])}{' or ' if allowed[1:] else ''}{allowed[-1]}", hint or near
+        case "greater_than_equal":
+            return f"expected at least {context['ge']:,}", ""
+        case "greater_than":
+            return f"expected more than {context['gt']:,}", ""
+        case "less_than_equal":
+            return f"expected at most {context['le']:,}", ""
+    raise AssertionError(f"there are no words for pydantic's {item['type']}")
+
+
+def _get(data: object, path: Path) -> object:
+    """What stands at the path; None if nothing does."""
+    for step in path:
+        found = data if isinstance(data, dict) else dict(enumerate(data)) if isinstance(data, list) else {}
+        data = found.get(step)
+    return data
+
+
+def _known_keys(schema: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     """The keys that the mapping at this path may have."""
     node = schema
     for step in path:

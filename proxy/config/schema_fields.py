@@ -6,19 +6,33 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, WithJsonSchema
-from pydantic.functional_validators import AfterValidator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    WithJsonSchema,
+)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _MIN_KEY_CHARS: Final = 16
+_MASK: Final = "**********"
+#: Everything up to the last @ before the path may be a password.
+_USER: Final = re.compile(r"^([A-Za-z0-9+.-]+://)[^/]*@")
 
 
 class Section(BaseModel):
     """A mapping of the config. Unknown keys are faults, and nothing can be changed after loading."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, strict=False, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def written(default: str, *, description: str, alias: str | None = None) -> Any:
+    """A field whose default is written as the file would write it: so an editor that offers it offers what holds."""
+    return Field(default, validate_default=True, alias=alias, description=description)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +49,7 @@ class Address:
 def _address(value: Any) -> Address:
     if isinstance(value, Address):
         return value
-    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+):(\d{1,5})", value) if isinstance(value, str) else None
+    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+):([0-9]{1,5})", value) if isinstance(value, str) else None
     if found is None or int(found.group(2)) > 65_535:
         raise ValueError('expected "host:port" such as "127.0.0.1:8080"')
     return Address(found.group(1).strip("[]"), int(found.group(2)))
@@ -60,6 +74,14 @@ def _text(value: Any) -> Any:
     return value
 
 
+def _mask(value: str) -> str:
+    return _MASK
+
+
+def _mask_user(value: str | None) -> str | None:
+    return None if value is None else _USER.sub(rf"\1{_MASK}@", value)
+
+
 def _client_key(value: SecretStr) -> SecretStr:
     key = value.get_secret_value()
     if len(key) < _MIN_KEY_CHARS or not key.isascii() or not key.isprintable() or " " in key:
@@ -82,9 +104,13 @@ Printable = Annotated[Text, AfterValidator(_printable)]
 Listen = Annotated[
     Address,
     BeforeValidator(_address),
-    WithJsonSchema({"type": "string", "pattern": r"^\S+:\d{1,5}$", "examples": ["127.0.0.1:8080"]}),
+    WithJsonSchema({"type": "string", "pattern": r"^\S+:[0-9]{1,5}$", "examples": ["127.0.0.1:8080"]}),
 ]
 #: A key of ours, which clients or operators send.
 ClientKey = Annotated[SecretStr, BeforeValidator(_text), AfterValidator(_client_key)]
 #: A provider's key, which we send.
 Credential = Annotated[SecretStr, BeforeValidator(_text), AfterValidator(_credential)]
+#: Text that nothing may show: not a dump, and with `repr=False` no repr.
+Hidden = Annotated[Text, PlainSerializer(_mask)]
+#: A URL whose user and password nothing may show; again with `repr=False`.
+UrlWithUser = Annotated[Text, PlainSerializer(_mask_user)]

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from proxy.config.schema_fields import Name, Printable, Section, Text
-from proxy.config.schema_units import Count, Seconds, Share
+from proxy.config.schema_fields import Name, Printable, Section, Text, written
+from proxy.config.schema_units import Count, CountOrAuto, Exact, Flag, Number, Seconds, Share, Whole, between
 
-_Price = Annotated[Decimal, Field(ge=0, le=100_000)]
-_Wait = Annotated[Seconds, Field(ge=0.01, le=86_400)]
+_Price = Annotated[Exact, Field(ge=0, le=100_000)]
+_Wait = Annotated[Seconds, between("10ms", "1d")]
 Cause = Literal["unavailable", "context_length", "content_filter", "rate_limited"]
 
 
 class CapacityConfig(Section):
     """What a target is known to bear."""
 
-    rpm: Count | None = Field(None, description="Requests a minute.")
-    tpm: Count | None = Field(None, description="Tokens a minute.")
-    concurrency: Annotated[Count, Field(ge=1)] | Literal["auto"] = Field(
-        "auto", description="Calls at once; auto finds out."
-    )
+    rpm: Annotated[Count, Field(ge=1)] | None = Field(None, description="Requests a minute.")
+    tpm: Annotated[Count, Field(ge=1)] | None = Field(None, description="Tokens a minute.")
+    concurrency: CountOrAuto = Field("auto", description="Calls at once; auto finds out.")
 
 
 class PriceConfig(Section):
@@ -40,9 +37,7 @@ class TargetConfig(Section):
 
     provider: Name = Field(description="A name under providers.")
     model: Printable = Field(description="What that provider calls the model, or the deployment.")
-    weight: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = Field(
-        1.0, description="Its share under strategy weighted."
-    )
+    weight: Annotated[Number, Field(ge=0, le=1_000_000)] = Field(1, description="Its share under strategy weighted.")
     capacity: CapacityConfig = Field(CapacityConfig(), description="What it is known to bear.")
     price_usd_per_mtok: PriceConfig | None = Field(
         None, description="Its price, where the price table is wrong or silent."
@@ -55,20 +50,20 @@ class TargetConfig(Section):
 class SloConfig(Section):
     """What the model's callers are promised."""
 
-    ttft_s: _Wait = Field(2.0, alias="ttft", description="Time to the first token.")
-    ttft_within: Share = Field(0.95, description="Share of calls that must meet it.")
-    success: Share = Field(0.999, description="Share of calls that must succeed.")
+    ttft_s: _Wait = written("2s", alias="ttft", description="Time to the first token.")
+    ttft_within: Share = written("95%", description="Share of calls that must meet it.")
+    success: Share = written("99.9%", description="Share of calls that must succeed.")
 
 
 class TimeoutsConfig(Section):
     """How long to wait, and for what."""
 
-    connect_s: _Wait = Field(2.0, alias="connect", description="For a connection to the provider.")
-    first_token_s: _Wait = Field(60.0, alias="first_token", description="For the first event of a stream.")
-    idle_s: _Wait = Field(60.0, alias="idle", description="For the next event of a stream; comments do not count.")
-    total_s: _Wait = Field(600.0, alias="total", description="For the whole call, all attempts included.")
-    commit_after_s: _Wait = Field(
-        15.0, alias="commit_after", description="Silence after which a stream's 200 and keep-alive comments go out."
+    connect_s: _Wait = written("2s", alias="connect", description="For a connection to the provider.")
+    first_token_s: _Wait = written("60s", alias="first_token", description="For the first event of a stream.")
+    idle_s: _Wait = written("60s", alias="idle", description="For the next event of a stream; comments do not count.")
+    total_s: _Wait = written("10m", alias="total", description="For the whole call, all attempts included.")
+    commit_after_s: _Wait = written(
+        "15s", alias="commit_after", description="Silence after which a stream's 200 and keep-alive comments go out."
     )
 
 
@@ -79,7 +74,7 @@ class FallbackConfig(Section):
     model: Name | None = Field(None, description="Another configured model.")
     cache: Literal["semantic"] | None = Field(None, description="A similar answer from the semantic cache.")
     static: Text | None = Field(None, description="A fixed text.")
-    status: int | None = Field(None, ge=200, le=599, description="HTTP status of the fixed text.")
+    status: Whole | None = Field(None, ge=200, le=599, description="HTTP status of the fixed text.")
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
@@ -93,14 +88,14 @@ class FallbackConfig(Section):
 class RetriesConfig(Section):
     """How much retrying may cost."""
 
-    max_attempts: int = Field(4, ge=1, le=20, description="Attempts for one call, over all targets and fallbacks.")
-    max_ratio: Share = Field(0.2, description="Retries as a share of calls.")
+    max_attempts: Whole = Field(4, ge=1, le=20, description="Attempts for one call, over all targets and fallbacks.")
+    max_ratio: Share = written("20%", description="Retries as a share of calls.")
 
 
 class HedgeConfig(Section):
     """A second attempt that races a slow first one."""
 
-    max_extra_cost: Share = Field(0.0, description="What it may add to the cost; 0% is off.")
+    max_extra_cost: Share = written("0%", description="What it may add to the cost; 0% is off.")
 
 
 class TierConfig(Section):
@@ -109,24 +104,22 @@ class TierConfig(Section):
     by: Literal["complexity"] = Field("complexity", description="What decides.")
     simple: Name = Field(description="The model for simple calls.")
     hard: Name = Field(description="The model for hard calls.")
-    shadow: bool = Field(False, strict=True, description="Decide and log, but change nothing.")
+    shadow: Flag = Field(False, description="Decide and log, but change nothing.")
 
 
 class ExactCacheConfig(Section):
     """Answers to the very same request."""
 
-    ttl_s: _Wait = Field(3600.0, alias="ttl", description="How long an answer is good for.")
-    sampled: bool = Field(
-        False, strict=True, description="Also for requests that ask for chance (temperature above 0.3)."
-    )
+    ttl_s: _Wait = written("1h", alias="ttl", description="How long an answer is good for.")
+    sampled: Flag = Field(False, description="Also for requests that ask for chance (temperature above 0.3).")
 
 
 class SemanticCacheConfig(Section):
     """Answers to a request that means the same."""
 
     mode: Literal["shadow", "serve"] = Field("shadow", description="shadow reports what it would have served.")
-    ttl_s: _Wait = Field(3600.0, alias="ttl", description="How long an answer is good for.")
-    max_error: Share = Field(0.02, description="Share of hits that may be wrong.")
+    ttl_s: _Wait = written("1h", alias="ttl", description="How long an answer is good for.")
+    max_error: Share = written("2%", description="Share of hits that may be wrong.")
 
 
 class ModelCacheConfig(Section):
@@ -150,5 +143,5 @@ class ModelConfig(Section):
     retries: RetriesConfig = Field(RetriesConfig(), description="How much retrying may cost.")
     hedge: HedgeConfig = Field(HedgeConfig(), description="A second attempt that races a slow first one.")
     tier: TierConfig | None = Field(None, description="Which model a call gets by how hard it is.")
-    rescue: bool = Field(False, strict=True, description="Continue a stream that was cut on another target.")
+    rescue: Flag = Field(False, description="Continue a stream that was cut on another target.")
     cache: ModelCacheConfig | None = Field(None, description="Which caches may answer; absent is off.")

@@ -7,16 +7,18 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from proxy.config.schema_fields import Credential, Printable, Section
-from proxy.config.schema_units import Seconds, Share
+from proxy.config.schema_fields import Credential, Hidden, Printable, Section
+from proxy.config.schema_units import Flag, Seconds, Share, between
 
 _BASE_URLS: Final[Mapping[str, str]] = {
     "openai": "https://api.openai.com/v1",
     "anthropic": "https://api.anthropic.com/v1",
     "demo": "http://demo.invalid/v1",
 }
+#: A stricter reading than urlsplit's, which every other reader of the URL shares.
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _HEADER_NAME: Final = re.compile(r"[a-z0-9-]{1,64}")
 #: Set by the gateway, or dangerous to set.
 _RESERVED_HEADERS: Final = frozenset(
@@ -33,6 +35,8 @@ _RESERVED_HEADERS: Final = frozenset(
         "api-key",
         "x-api-key",
         "cookie",
+        "keep-alive",
+        "proxy-connection",
         "te",
         "trailer",
         "expect",
@@ -42,30 +46,39 @@ _RESERVED_HEADERS: Final = frozenset(
 
 
 def _url(value: Any) -> str:
-    parts = urlsplit(value) if isinstance(value, str) and value.isascii() and value.isprintable() else None
-    try:
-        good = parts is not None and parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
-    except ValueError:
-        good = False
-    if not good or parts is None or parts.query or parts.fragment or parts.username is not None or " " in value:
+    if not isinstance(value, str) or not _is_plain_url(value):
         raise ValueError(
             "expected an http or https URL without user, query and fragment, such as https://api.openai.com/v1"
         )
-    return str(value)
+    return value
 
 
-def _headers(value: Any) -> Any:
-    for name, text in value.items() if isinstance(value, dict) else ():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ValueError("header names are lower-case letters, digits and hyphens")
-        if name in _RESERVED_HEADERS:
-            raise ValueError(f"the header '{name}' is set by the gateway itself")
-        if not isinstance(text, str) or not text.isascii() or not text.isprintable():
-            raise ValueError(f"the header '{name}' needs a value of printable ASCII characters")
+def _is_plain_url(value: str) -> bool:
+    if not value.isascii() or not value.isprintable() or set(value) & set(' ?#@\\"<>'):
+        return False
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(_HOST.fullmatch(parts.netloc)) and parts.port != 0
+    except ValueError:  # a port beyond 65535, half an IPv6 address
+        return False
+
+
+def _header_name(value: str) -> str:
+    if not _HEADER_NAME.fullmatch(value):
+        raise ValueError("a header's name has lower-case letters, digits and hyphens, at most 64")
+    if value in _RESERVED_HEADERS:
+        raise ValueError("the gateway sets this header itself")
+    return value
+
+
+def _header_value(value: str) -> str:
+    if not value.isascii() or not value.isprintable() or value != value.strip():
+        raise ValueError("expected printable ASCII characters, no space around them")
     return value
 
 
 Url = Annotated[str, BeforeValidator(_url)]
+_Headers = dict[Annotated[str, AfterValidator(_header_name)], Annotated[Hidden, AfterValidator(_header_value)]]
 
 
 class FaultsConfig(Section):
@@ -74,10 +87,10 @@ class FaultsConfig(Section):
     error_rate: Share | None = Field(None, description="Share of calls answered with an error.")
     cut_rate: Share | None = Field(None, description="Share of answers that break off in the middle.")
     hang_rate: Share | None = Field(None, description="Share of calls that are never answered.")
-    first_token_s: Annotated[Seconds, Field(le=3600)] | None = Field(
+    first_token_s: Annotated[Seconds, between("0s", "1h")] | None = Field(
         None, alias="first_token", description="Median time to the first token."
     )
-    per_token_s: Annotated[Seconds, Field(le=60)] | None = Field(
+    per_token_s: Annotated[Seconds, between("0s", "1m")] | None = Field(
         None, alias="per_token", description="Median time between tokens."
     )
 
@@ -95,15 +108,13 @@ class ProviderConfig(Section):
         "auto", description="Whose quirks to expect; auto goes by kind and host."
     )
     api_version: Printable | None = Field(None, description="Azure's api-version.")
-    headers: Annotated[dict[str, str], BeforeValidator(_headers)] = Field(
-        {}, description="Headers to add to every request."
-    )
+    headers: _Headers = Field({}, repr=False, description="Headers to add to every request.")
     transport: Literal["aiohttp", "httpx"] = Field(
         "aiohttp", description="The HTTP client; httpx is the slower fallback."
     )
     proxy: Url | None = Field(None, description="An HTTP proxy to go through; those of the environment are never used.")
-    reuse: bool = Field(
-        True, strict=True, description="Keep connections open between calls; false for an upstream you do not trust."
+    reuse: Flag = Field(
+        True, description="Keep connections open between calls; false for an upstream you do not trust."
     )
     profile: Literal["fast", "cheap", "flaky"] = Field(
         "fast", description="How a simulated provider behaves (kind: demo)."
@@ -121,9 +132,8 @@ class ProviderConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _default_base_url(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "base_url" not in value and value.get("kind") in _BASE_URLS:
-            return {**value, "base_url": _BASE_URLS[value["kind"]]}
-        return value
+        kind = value.get("kind") if isinstance(value, dict) and "base_url" not in value else None
+        return {**value, "base_url": _BASE_URLS[kind]} if isinstance(kind, str) and kind in _BASE_URLS else value
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from proxy.config.schema_fields import Listen, Section, Text
-from proxy.config.schema_units import Bytes, Count, Seconds
+from proxy.config.schema_fields import Hidden, Listen, Section, Text, UrlWithUser, written
+from proxy.config.schema_units import Bytes, Count, Seconds, Whole, between
 
-_Positive = Field(gt=0)
+
+def _state_url(value: str) -> str:
+    if not re.fullmatch(r"(sqlite:///|rediss?://)[^\s]+", value):
+        raise ValueError("expected sqlite:///FILE, redis://HOST:PORT/DB or rediss://HOST:PORT/DB")
+    return value
+
+
+def _redis_url(value: str) -> str:
+    if not re.fullmatch(r"rediss?://[^\s]+", value):
+        raise ValueError("expected redis://HOST:PORT/DB or rediss://HOST:PORT/DB")
+    return value
+
+
+def _web_url(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]\S*", value):
+        raise ValueError("expected an http or https URL")
+    return value
+
+
+_Patience = Annotated[Seconds, between("100ms", "1h")]
 
 
 class LogConfig(Section):
@@ -23,41 +43,41 @@ class LogConfig(Section):
 class ServerConfig(Section):
     """Where the gateway listens, and how patient it is with clients. Read once, at start."""
 
-    listen: Listen = Field("127.0.0.1:8080", validate_default=True, description="Address for clients, host:port.")
-    admin_listen: Listen | None = Field(
-        "127.0.0.1:9090", validate_default=True, description="Address for /metrics and /admin; null switches it off."
+    listen: Listen = written("127.0.0.1:8080", description="Address for clients, host:port.")
+    admin_listen: Listen | None = written(
+        "127.0.0.1:9090", description="Address for /metrics and /admin; null switches it off."
     )
-    workers: int = Field(1, ge=1, le=256, description="Worker processes; more than one needs state on Redis.")
+    workers: Whole = Field(1, ge=1, le=256, description="Worker processes; more than one needs state on Redis.")
     trusted_proxies: tuple[Text, ...] = Field((), description="Addresses whose X-Forwarded-For is believed.")
-    max_body_bytes: Annotated[Bytes, Field(ge=1_000, le=1_000_000_000)] = Field(
-        20_000_000, alias="max_body", description="Largest request body."
+    max_body_bytes: Annotated[Bytes, between("1KB", "1GB")] = written(
+        "20MB", alias="max_body", description="Largest request body."
     )
-    drain_delay_s: Annotated[Seconds, Field(ge=0, le=600)] = Field(
-        5.0,
+    drain_delay_s: Annotated[Seconds, between("0s", "10m")] = written(
+        "5s",
         alias="drain_delay",
         description="How long new calls are still taken after SIGTERM, while /readyz says 503.",
     )
-    drain_s: Annotated[Seconds, Field(ge=0, le=86_400)] = Field(
-        60.0, alias="drain", description="How long calls in flight may then take to finish."
+    drain_s: Annotated[Seconds, between("0s", "1d")] = written(
+        "60s", alias="drain", description="How long calls in flight may then take to finish."
     )
-    keepalive_comment_s: Annotated[Seconds, Field(ge=0.01, le=3600)] = Field(
-        15.0,
+    keepalive_comment_s: Annotated[Seconds, between("10ms", "1h")] = written(
+        "15s",
         alias="keepalive_comment",
         description="A silent stream gets a comment this often, so that no hop cuts it.",
     )
-    header_timeout_s: Annotated[Seconds, Field(ge=0.1, le=3600)] = Field(
-        10.0, alias="header_timeout", description="How long a client may take over its request's headers."
+    header_timeout_s: _Patience = written(
+        "10s", alias="header_timeout", description="How long a client may take over its request's headers."
     )
-    body_timeout_s: Annotated[Seconds, Field(ge=0.1, le=3600)] = Field(
-        30.0,
+    body_timeout_s: _Patience = written(
+        "30s",
         alias="body_timeout",
         description="How long a client may take over its body, on top of 1 s for every 10 KB.",
     )
-    client_write_timeout_s: Annotated[Seconds, Field(ge=0.1, le=86_400)] = Field(
-        60.0, alias="client_write_timeout", description="How long a client may leave its answer unread."
+    client_write_timeout_s: Annotated[Seconds, between("100ms", "1d")] = written(
+        "60s", alias="client_write_timeout", description="How long a client may leave its answer unread."
     )
-    max_connections: Annotated[Count, Field(ge=1)] = Field(
-        10_000, description="Client connections at once; one more gets a 503."
+    max_connections: Annotated[Count, Field(ge=1)] = written(
+        "10k", description="Client connections at once; one more gets a 503."
     )
     log: LogConfig = Field(LogConfig(), description="How log lines look.")
 
@@ -65,20 +85,24 @@ class ServerConfig(Section):
 class RetainConfig(Section):
     """How long records are kept."""
 
-    requests_s: Annotated[Seconds, _Positive] = Field(90 * 86_400.0, alias="requests", description="Single calls.")
-    rollups_s: Annotated[Seconds, _Positive] = Field(
-        3 * 365 * 86_400.0, alias="rollups", description="Sums by hour, day, month."
+    requests_s: Annotated[Seconds, between("1h", "100y")] = written(
+        "90d", alias="requests", description="Single calls."
+    )
+    rollups_s: Annotated[Seconds, between("1h", "100y")] = written(
+        "3y", alias="rollups", description="Sums by hour, day, month."
     )
 
 
 class StateConfig(Section):
     """Where counters, budgets and the ledger live."""
 
-    url: Text = Field(
-        "sqlite:///waystation.db", pattern=r"^(sqlite:///|rediss?(\+\w+)?://).+", description="Database URL."
+    url: Annotated[UrlWithUser, AfterValidator(_state_url)] = Field(
+        "sqlite:///waystation.db", repr=False, description="Database: sqlite:///FILE or redis://HOST:PORT/DB."
     )
     journal: Text = Field("journal", description="Directory of the write-ahead journal.")
-    cache_url: Text | None = Field(None, description="A Redis of its own for the cache; null uses url.")
+    cache_url: Annotated[UrlWithUser, AfterValidator(_redis_url)] | None = Field(
+        None, repr=False, description="A Redis of its own for the cache; null uses url."
+    )
     retain: RetainConfig = Field(RetainConfig(), description="How long records are kept.")
 
 
@@ -93,10 +117,14 @@ class AccountingConfig(Section):
 class CacheConfig(Section):
     """What all caches share."""
 
-    memory_bytes: Bytes = Field(256_000_000, alias="memory", description="Memory for cached answers.")
+    memory_bytes: Annotated[Bytes, between("1MB", "1000GB")] = written(
+        "256MB", alias="memory", description="Memory for cached answers."
+    )
 
 
 class NotifyConfig(Section):
     """Who is told of quota warnings, breakers and keys."""
 
-    webhook: Text | None = Field(None, pattern=r"^https?://", description="URL that gets a POST; null is nobody.")
+    webhook: Annotated[Hidden, AfterValidator(_web_url)] | None = Field(
+        None, repr=False, description="URL that gets a POST; null is nobody."
+    )

@@ -6,23 +6,39 @@ import re
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from proxy.config.schema_fields import ClientKey, Name, Section, Text
-from proxy.config.schema_units import Count, Share
+from proxy.config.schema_units import Count, Exact, Share, Whole
 
 
 def _day(value: Any) -> date:
     if isinstance(value, date):
         return value
-    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
-        return date.fromisoformat(value)
+    try:
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+            return date.fromisoformat(value)
+    except ValueError:
+        pass
     raise ValueError("expected a day such as 2027-01-31")
 
 
+def _digest(value: str) -> str:
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", value):
+        raise ValueError("expected sha256: and 64 lower-case hex digits")
+    return value
+
+
+def _when_spent(value: str) -> str:
+    if not re.fullmatch(r"refuse|cache_only|downgrade:.+", value):
+        raise ValueError("expected refuse, cache_only or downgrade:MODEL")
+    return value
+
+
 _Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
-_Digest = Annotated[Text, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-_Amount = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
+_Digest = Annotated[Text, AfterValidator(_digest)]
+_Spent = Annotated[Text, AfterValidator(_when_spent)]
+_Amount = Annotated[Exact, Field(gt=0, le=1_000_000_000_000)]
 
 
 class LimitsConfig(Section):
@@ -68,9 +84,7 @@ class QuotaConfig(Section):
     per: Literal["day", "week", "month"] = Field(description="The period.")
     models: tuple[Name, ...] | None = Field(None, description="Only for these models; absent is all of them.")
     warn_at: tuple[Share, ...] = Field((), description="Shares at which a warning goes out.")
-    when_spent: Annotated[Text, Field(pattern=r"^(refuse|cache_only|downgrade:.+)$")] = Field(
-        "refuse", description="refuse, cache_only or downgrade:MODEL."
-    )
+    when_spent: _Spent = Field("refuse", description="refuse, cache_only or downgrade:MODEL.")
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
@@ -87,7 +101,7 @@ class TeamConfig(Section):
     models: tuple[Name, ...] | None = Field(None, description="The models it may use; absent is all of them.")
     limits: LimitsConfig | None = Field(None, description="Rates for all its keys together.")
     quotas: tuple[QuotaConfig, ...] = Field((), description="Amounts it may use up in a period.")
-    priority: int = Field(
+    priority: Whole = Field(
         5, ge=0, le=9, description="Who goes first when there is a queue; a caller may only lower it."
     )
 

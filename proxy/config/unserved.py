@@ -9,7 +9,7 @@ from typing import Final
 
 from proxy.config.faults import Path
 
-#: `*` is any name or index. Values that mean "off" or what happens anyway draw no warning.
+#: `*` is any name or index. Values that mean "off" or what happens anyway draw no warning, nor does nothing at all.
 _UNSERVED: Final[tuple[tuple[tuple[str, ...], frozenset[object]], ...]] = tuple(
     (tuple(pattern.split(".")), frozenset(harmless))
     for pattern, harmless in (
@@ -28,7 +28,7 @@ _UNSERVED: Final[tuple[tuple[tuple[str, ...], frozenset[object]], ...]] = tuple(
         ("models.*.fallbacks.*.cache", (None,)),
         ("models.*.fallbacks.*.static", (None,)),
         ("models.*.retries", ()),
-        ("models.*.hedge", ()),
+        ("models.*.hedge.max_extra_cost", ("0%",)),
         ("models.*.tier", (None,)),
         ("models.*.rescue", (False,)),
         ("models.*.cache", (None,)),
@@ -50,7 +50,7 @@ def unserved(root: Mapping[str, object]) -> Iterator[tuple[Path, str]]:
     """Each setting of the config that has no effect, and what to know about it."""
     for pattern, harmless in _UNSERVED:
         for path, value in _find(root, pattern, ()):
-            if isinstance(value, dict | list) or value not in harmless:
+            if value if isinstance(value, dict | list) else value not in harmless:
                 message = _ACTS_OTHERWISE.get(pattern[-1], "accepted, but this version does not act on it")
                 yield path, message
 

@@ -6,23 +6,12 @@ schema.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from hashlib import sha256
 
-from proxy.config.faults import Path, display_key, suggest
+from proxy.config.faults import Finding, Path, display_key, suggest
 from proxy.config.unserved import unserved
 
 Data = Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One fault, or one warning, at a place of the config."""
-
-    path: Path
-    message: str
-    hint: str = ""
-    is_warning: bool = False
-    at_key: bool = False
 
 
 def verify(data: object) -> list[Finding]:
@@ -36,7 +25,8 @@ def verify(data: object) -> list[Finding]:
         *_check_loops(models),
         *_check_teams(_mapping(root.get("teams")), models),
         *_check_keys(root),
-        *_check_server(root),
+        *_check_workers(root),
+        *_check_presence(root),
     ]
     findings += [Finding(path, message, is_warning=True, at_key=True) for path, message in unserved(root)]
     return findings
@@ -61,15 +51,16 @@ def _check_targets(providers: Data, models: Data) -> Iterator[Finding]:
         seen = set()
         for index, target in _entries(settings, "targets"):
             path: Path = ("models", model, "targets", index)
-            provider = target.get("provider")
+            provider, name = target.get("provider"), target.get("model")
+            if not isinstance(provider, str):
+                continue
             used.add(provider)
-            if isinstance(provider, str) and provider not in providers:
-                hint = suggest(provider, providers)
-                yield Finding((*path, "provider"), f"there is no provider '{display_key(provider)}'", hint)
-            pair = (provider, target.get("model"))
-            if None not in pair and pair in seen:
-                yield Finding(path, "this target is there twice")
-            seen.add(pair)
+            if provider not in providers:
+                yield Finding((*path, "provider"), "there is no such provider", suggest(provider, providers))
+            if isinstance(name, str):
+                if (provider, name) in seen:
+                    yield Finding(path, "this target is there twice")
+                seen.add((provider, name))
         yield from _check_weights(model, settings)
     for provider in providers:
         if provider not in used:
@@ -94,9 +85,9 @@ def _check_aliases(models: Data) -> Iterator[Finding]:
                 continue
             path: Path = ("models", model, "aliases", index)
             if alias in models:
-                yield Finding(path, f"'{display_key(alias)}' is the name of a model")
+                yield Finding(path, "a model has this name already")
             elif alias in owners:
-                yield Finding(path, f"'{display_key(alias)}' is an alias of '{owners[alias]}' already")
+                yield Finding(path, f"'{display_key(owners[alias])}' has this alias already")
             owners.setdefault(alias, model)
 
 
@@ -115,96 +106,106 @@ def _check_references(models: Data) -> Iterator[Finding]:
     for model, settings in _sections(models):
         for path, named in _references_of(model, settings):
             if isinstance(named, str) and named not in models:
-                yield Finding(path, f"there is no model '{display_key(named)}'", _suggest_model(named, models))
+                yield Finding(path, "there is no such model", _suggest_model(named, models))
 
 
 def _suggest_model(named: str, models: Data) -> str:
     owner = next((model for model, settings in _sections(models) if named in _list(settings.get("aliases"))), None)
-    return f"it is an alias: write '{owner}'" if owner else suggest(named, models)
+    return f"it is an alias: write '{display_key(owner)}'" if owner else suggest(named, models)
 
 
 def _check_loops(models: Data) -> Iterator[Finding]:
     """A fallback that leads back to where it began would be asked for ever."""
     graph = {
-        model: [
-            fallback["model"]
-            for _, fallback in _entries(settings, "fallbacks")
-            if isinstance(fallback.get("model"), str)
-        ]
+        model: {
+            named: index
+            for index, fallback in reversed(list(_entries(settings, "fallbacks")))
+            if isinstance(named := fallback.get("model"), str)
+        }
         for model, settings in _sections(models)
     }
     for model in graph:
         trail = _find_loop(graph, model)
-        if trail and model == min(trail):  # each loop once, from its first name in the alphabet
-            yield Finding(
-                ("models", model, "fallbacks"), f"the fallbacks go round in a circle: {' → '.join((*trail, model))}"
-            )
+        if trail:
+            path: Path = ("models", model, "fallbacks", graph[model][trail[1]], "model")
+            circle = " → ".join(map(display_key, trail))
+            yield Finding(path, f"the fallbacks go round in a circle: {circle}")
 
 
-def _find_loop(graph: Mapping[str, list[object]], start: str) -> list[str] | None:
-    waiting: list[tuple[str, list[str]]] = [(start, [start])]
+def _find_loop(graph: Mapping[str, Mapping[str, int]], start: str) -> list[str]:
+    """A way from a model back to itself through models that come later in the alphabet: so each loop is found once."""
+    waiting: list[list[str]] = [[start]]
     seen = set()
     while waiting:
-        model, trail = waiting.pop()
-        for following in graph.get(model, ()):
+        trail = waiting.pop()
+        for following in graph.get(trail[-1], ()):
             if following == start:
-                return trail
-            if isinstance(following, str) and following not in seen:
+                return [*trail, start]
+            if following > start and following not in seen:
                 seen.add(following)
-                waiting.append((following, [*trail, following]))
-    return None
+                waiting.append([*trail, following])
+    return []
 
 
 def _check_teams(teams: Data, models: Data) -> Iterator[Finding]:
-    if not teams:
-        yield Finding((), "there are no teams: nobody has a key", is_warning=True)
     for team, settings in _sections(teams):
-        lists: list[tuple[Path, object]] = [(("teams", team, "models"), settings.get("models"))]
+        path: Path = ("teams", team)
+        yield from _check_model_names((*path, "models"), settings.get("models"), models)
         for index, quota in _entries(settings, "quotas"):
-            path: Path = ("teams", team, "quotas", index)
-            lists.append(((*path, "models"), quota.get("models")))
+            place: Path = (*path, "quotas", index)
+            yield from _check_model_names((*place, "models"), quota.get("models"), models)
             spent = quota.get("when_spent")
-            named = (
-                spent.removeprefix("downgrade:") if isinstance(spent, str) and spent.startswith("downgrade:") else None
-            )
-            if named is not None and named not in models:
-                yield Finding(
-                    (*path, "when_spent"), f"there is no model '{display_key(named)}'", _suggest_model(named, models)
-                )
-        for path, names in lists:
-            for index, name in enumerate(_list(names)):
-                if isinstance(name, str) and name not in models:
-                    hint = _suggest_model(name, models)
-                    yield Finding((*path, index), f"there is no model '{display_key(name)}'", hint)
+            if isinstance(spent, str) and spent.startswith("downgrade:"):
+                yield from _check_model_name((*place, "when_spent"), spent.removeprefix("downgrade:"), models)
+
+
+def _check_model_names(path: Path, names: object, models: Data) -> Iterator[Finding]:
+    for index, name in enumerate(_list(names)):
+        yield from _check_model_name((*path, index), name, models)
+
+
+def _check_model_name(path: Path, name: object, models: Data) -> Iterator[Finding]:
+    if isinstance(name, str) and name not in models:
+        yield Finding(path, "there is no such model", _suggest_model(name, models))
 
 
 def _check_keys(root: Data) -> Iterator[Finding]:
-    """Names are unique within a team, secrets everywhere."""
+    """Names are unique within a team, keys everywhere: whose would it be?"""
     groups: list[tuple[Path, Data]] = [
         (("teams", team), settings) for team, settings in _sections(_mapping(root.get("teams")))
     ]
     groups.append((("admin",), _mapping(root.get("admin"))))
-    secrets: set[object] = set()
+    digests: set[str] = set()
     for path, settings in groups:
-        names = set()
+        names: set[str] = set()
         for index, key in _entries(settings, "keys"):
             place: Path = (*path, "keys", index)
-            name, secret = key.get("name"), key.get("key") or key.get("digest")
-            if isinstance(name, str) and name in names:
-                yield Finding((*place, "name"), f"the name '{display_key(name)}' is taken by another key")
-            if isinstance(secret, str) and secret in secrets:
-                yield Finding((*place, "key" if "key" in key else "digest"), "another entry has the same key")
-            names.add(name)
-            secrets.add(secret if isinstance(secret, str) else None)
+            name, setting = key.get("name"), "key" if "key" in key else "digest"
+            if isinstance(name, str):
+                if name in names:
+                    yield Finding((*place, "name"), "another key here has this name")
+                names.add(name)
+            if isinstance(secret := key.get(setting), str):
+                digest = secret if setting == "digest" else f"sha256:{sha256(secret.encode()).hexdigest()}"
+                if digest in digests:
+                    yield Finding((*place, setting), "another entry has the same key")
+                digests.add(digest)
 
 
-def _check_server(root: Data) -> Iterator[Finding]:
+def _check_workers(root: Data) -> Iterator[Finding]:
     workers = _mapping(root.get("server")).get("workers")
-    if isinstance(workers, int) and workers > 1:
+    if type(workers) in (int, str) and str(workers).isdecimal() and str(workers) not in ("0", "1"):
         path: Path = ("server", "workers")
-        yield Finding(
-            path, "this version serves with one worker", "set workers: 1 and run more replicas behind a balancer"
-        )
+        hint = "set workers: 1 and run more replicas behind a balancer"
+        yield Finding(path, "this version serves with one worker", hint)
+
+
+def _check_presence(root: Data) -> Iterator[Finding]:
+    """A gateway without these starts, and refuses every call."""
+    for section, what in (("models", "models: there is nothing to ask"), ("teams", "teams: nobody has a key")):
+        if not root.get(section):
+            path: Path = (section,) if section in root else ()
+            yield Finding(path, f"there are no {what}", is_warning=True, at_key=True)
 
 
 def _sections(parent: Data) -> Iterator[tuple[str, Data]]:

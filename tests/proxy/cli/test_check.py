@@ -34,8 +34,8 @@ def test_faults_are_printed_and_the_exit_code_says_so(file: Path, capsys: pytest
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        f"{file}:1:10: version: Input should be 1",
-        f"{file}:3:58: models.chat.targets[0].provider: there is no provider 'q' (known: p)",
+        f"{file}:1:10: version: expected 1",
+        f"{file}:3:58: models.chat.targets[0].provider: there is no such provider (known: p)",
         f"{file}: 2 faults",
     ]
 
@@ -51,6 +51,54 @@ def test_a_program_can_read_the_report(file: Path, capsys: pytest.CaptureFixture
     assert report["faults"][0]["path"] == ""
 
 
+def test_faults_of_a_report_say_all_that_the_lines_say(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(GOOD.replace("kind: demo", "kind: demo, knd: 1"))
+    assert main(["check", "--json", "--config", str(file)]) == 1
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert json.loads(out)["faults"] == [
+        {
+            "file": str(file),
+            "line": 2,
+            "column": 29,
+            "path": "providers.p",
+            "message": "unknown key 'knd'",
+            "hint": "did you mean 'kind'?",
+        }
+    ]
+
+
+def test_a_file_that_is_not_there_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--config", str(tmp_path / "none.yaml")]) == 1
+    assert "none.yaml:1:1: the file cannot be read" in capsys.readouterr().err
+
+
+def test_a_secret_is_in_no_output(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LEAK", "sk-leak-0123456789")
+    good = GOOD.replace("key: sk-way-0123456789", 'key: "${LEAK}"')
+    for text in (
+        good,
+        good.replace("model: m", 'model: m, weight: "${LEAK}"').replace("kind: demo", 'kind: "${LEAK}"'),
+    ):
+        file.write_text(text)
+        for arguments in ([], ["--json"]):
+            main(["check", "--config", str(file), *arguments])
+            out, err = capsys.readouterr()
+            assert out + err
+            assert "sk-leak" not in out + err
+
+
+@pytest.mark.parametrize("key", [None, "", "sk-way-0123456789"])
+def test_the_embedded_default_holds_with_a_key_and_without(key: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if key is None:
+        monkeypatch.delenv("WAYSTATION_KEY", raising=False)
+    else:
+        monkeypatch.setenv("WAYSTATION_KEY", key)
+    assert main(["check"]) == 0
+
+
 def test_the_embedded_default_holds(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check"]) == 0
     assert "3 providers, 2 models, 1 team" in capsys.readouterr().out
@@ -58,7 +106,9 @@ def test_the_embedded_default_holds(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_schema_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--schema"]) == 0
-    assert json.loads(capsys.readouterr().out) == json_schema()
+    out = capsys.readouterr().out
+    assert json.loads(out) == json_schema()
+    assert out.endswith("}\n")
 
 
 @pytest.mark.parametrize("arguments", [[], ["chekc"], ["check", "--nonsense"], ["serve", "--config", "a", "--demo"]])

@@ -29,6 +29,11 @@ def test_nothing_or_half_of_it_brings_nothing(environ: dict[str, str]) -> None:
     assert detect(environ).providers == {}
 
 
+def test_space_around_a_variable_is_no_part_of_it() -> None:
+    found = detect({"OPENAI_API_KEY": "sk-1\n", "ANTHROPIC_API_KEY": " "})
+    assert found.providers == {"openai": {"kind": "openai", "api_key": "sk-1"}}
+
+
 def test_two_providers_of_one_model_share_it() -> None:
     environ = {
         "OPENAI_API_KEY": "a",

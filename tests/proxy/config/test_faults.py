@@ -1,4 +1,6 @@
-from proxy.config.faults import ConfigFaults, Fault, display_key, display_path, suggest
+import pytest
+
+from proxy.config.faults import ConfigFaults, Fault, display_key, display_path, display_unknown_key, nearest, suggest
 
 
 def test_a_fault_reads_file_line_column_path_message_and_hint() -> None:
@@ -22,6 +24,20 @@ def test_a_path_shows_indexes_in_brackets() -> None:
 def test_a_key_is_shown_printable_and_short() -> None:
     assert display_key("a\x1b[31mb") == "a?[31mb"
     assert len(display_key("x" * 1000)) == 61
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [("lisen", "lisen"), ("api_key:sk-secret", "api_key…"), ("${SECRET}", "…"), ("", ""), ("x" * 50, "x" * 40 + "…")],
+)
+def test_of_an_unknown_key_only_what_may_be_a_name_is_shown(key: str, shown: str) -> None:
+    assert display_unknown_key(key) == shown
+
+
+def test_nothing_near_is_nothing() -> None:
+    assert nearest("opnai", ["openai", "azure"]) == "did you mean 'openai'?"
+    assert nearest("zzz", ["openai"]) == ""
+    assert nearest("x" * 1_000_000, ["openai"]) == ""
 
 
 def test_the_nearest_name_is_suggested_else_what_is_known() -> None:

@@ -36,6 +36,7 @@ def test_references_are_replaced_once(text: str, value: str) -> None:
         ("${a-b}", "reads"),
         ("${A", "reads"),
         ("${1A}", "reads"),
+        ("${NONE:-${A}}", "reads"),
     ],
 )
 def test_what_cannot_be_resolved_is_named(text: str, message: str) -> None:
@@ -43,7 +44,13 @@ def test_what_cannot_be_resolved_is_named(text: str, message: str) -> None:
         interpolate(text, ENVIRON)
 
 
-@given(st.text())
+def test_a_missing_variable_comes_with_the_way_to_give_a_default() -> None:
+    with pytest.raises(UnresolvedError) as caught:
+        interpolate("${NONE}", ENVIRON)
+    assert caught.value.hint == "set it, or give a default: ${NONE:-default}"
+
+
+@given(st.text(alphabet="A${}:-s3 "))
 def test_no_text_shows_a_value_in_its_fault(text: str) -> None:
     said = ""
     try:

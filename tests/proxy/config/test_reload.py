@@ -70,7 +70,11 @@ async def test_the_same_content_again_and_other_files_are_no_change(
     await asyncio.sleep(0.3)
     path.write_text("one")
     (tmp_path / "other").write_text("x")
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(0.4)
+    path.unlink()
+    await asyncio.sleep(0.4)
+    path.write_text("one")
+    await asyncio.sleep(0.4)
     assert watcher.count == 0
 
 
@@ -86,3 +90,20 @@ async def test_a_mounted_config_map_changes_by_its_link(watch: Callable[[Path], 
     (tmp_path / "..tmp").symlink_to("v2")
     (tmp_path / "..tmp").rename(tmp_path / "..data")
     assert await watcher.reaches(1)
+
+
+async def test_a_relative_path_is_watched_where_it_is(
+    watch: Callable[[Path], Watcher], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("my.yaml")
+    path.write_text("one")
+    watcher = watch(path)
+    await asyncio.sleep(0.3)
+    path.write_text("two")
+    assert await watcher.reaches(1)
+
+
+async def test_a_folder_that_is_not_there_cannot_be_watched(tmp_path: Path) -> None:
+    with pytest.raises((OSError, RuntimeError)):
+        await anext(aiter(changes(tmp_path / "none" / "my.yaml")))

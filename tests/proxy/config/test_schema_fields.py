@@ -18,7 +18,9 @@ def test_an_address_is_host_and_port(text: str, address: Address) -> None:
     assert str(address) == text
 
 
-@pytest.mark.parametrize("text", ["8080", 8080, ":8080", "host:", "host:65536", "::1:8080", "http://h:1", "a b:1"])
+@pytest.mark.parametrize(
+    "text", ["8080", 8080, ":8080", "host:", "host:65536", "::1:8080", "http://h:1", "a b:1", "h:٨٠", "h:-1", None, ""]
+)
 def test_anything_else_is_no_address(text: object) -> None:
     with pytest.raises(ValidationError, match="host:port"):
         TypeAdapter(Listen).validate_python(text)

@@ -27,6 +27,16 @@ def test_a_base_url_has_a_default(kind: str, base_url: str) -> None:
         "http://h:99999/v1",
         "http://h /v1",
         "http://h/\nv1",
+        "http://h/v1?",
+        "http://@h/v1",
+        "http://h\\@evil/v1",
+        "http://[::1/v1",
+        "http://[v1.x]y/v1",
+        "http://h:0/v1",
+        "//h/v1",
+        "http://é/v1",
+        "",
+        None,
         7,
     ],
 )
@@ -49,17 +59,31 @@ def test_an_ipv6_address_is_a_host_too() -> None:
         ({"kind": "anthropic"}, "needs an api_key"),
         ({"kind": "openai", "profile": "fast"}, "kind demo only"),
         ({"kind": "mistral"}, "Input should be"),
-        ({"kind": "openai", "reuse": "no"}, "valid boolean"),
+        ({"kind": "openai", "reuse": "no"}, "expected true or false"),
         ({"kind": "openai", "headers": {"X-Org": "1"}}, "lower-case"),
         ({"kind": "openai", "headers": {"x-org": "1\r\nx-evil: 2"}}, "printable"),
-        ({"kind": "openai", "headers": {"authorization": "Bearer x"}}, "set by the gateway"),
-        ({"kind": "openai", "headers": {"x-org": 1}}, "printable"),
+        ({"kind": "openai", "headers": {"x-org": "1\n"}}, "printable"),
+        ({"kind": "openai", "headers": {"x-org": " 1"}}, "no space around"),
+        ({"kind": "openai", "headers": {"x-org\r\nx-evil": "1"}}, "lower-case"),
+        ({"kind": "openai", "headers": {"authorization": "Bearer x"}}, "sets this header itself"),
+        ({"kind": "openai", "headers": {"x-org": 1}}, "expected text"),
         ({"kind": "demo", "faults": {"error_rate": "120%"}}, "percentage"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         provider(**settings)
+
+
+def test_what_a_header_says_is_shown_nowhere() -> None:
+    settings = provider(kind="openai", headers={"x-gateway-key": "s3cret-in-a-header"})
+    assert settings.headers == {"x-gateway-key": "s3cret-in-a-header"}
+    assert "s3cret" not in repr(settings) + settings.model_dump_json()
+    assert "x-gateway-key" in settings.model_dump_json()
+
+
+def test_a_flag_may_come_from_the_environment_as_text() -> None:
+    assert provider(kind="openai", reuse="false").reuse is False
 
 
 def test_the_first_of_several_keys_is_the_credential() -> None:

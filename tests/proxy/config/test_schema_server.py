@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from proxy.config.schema_server import ServerConfig, StateConfig
+from proxy.config.schema_server import CacheConfig, NotifyConfig, RetainConfig, ServerConfig, StateConfig
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,10 @@ from proxy.config.schema_server import ServerConfig, StateConfig
         {"max_connections": 0},
         {"log": {"format": "xml"}},
         {"admin_listen": "nowhere"},
+        {"workers": True},
+        {"workers": 1.0},
+        {"max_connections": 0.5},
+        {"drain_s": "5s"},
     ],
 )
 def test_figures_out_of_bounds_are_refused(settings: dict[str, object]) -> None:
@@ -26,7 +30,46 @@ def test_the_admin_address_can_be_switched_off() -> None:
     assert ServerConfig.model_validate({"admin_listen": None}).admin_listen is None
 
 
-@pytest.mark.parametrize(("url", "good"), [("sqlite:///x.db", True), ("redis://h:6379/0", True), ("mysql://h", False)])
+def test_defaults_are_what_the_file_would_say() -> None:
+    server, retain = ServerConfig(), RetainConfig()
+    assert (server.max_body_bytes, server.drain_s, server.max_connections) == (20_000_000, 60.0, 10_000)
+    assert str(server.admin_listen) == "127.0.0.1:9090"
+    assert (retain.requests_s, retain.rollups_s) == (90 * 86_400, 3 * 365 * 86_400)
+    assert CacheConfig().memory_bytes == 256_000_000
+
+
+def test_a_number_may_come_from_the_environment_as_text() -> None:
+    assert ServerConfig.model_validate({"workers": "1", "max_connections": "2k"}).max_connections == 2_000
+
+
+def test_passwords_of_urls_are_shown_nowhere() -> None:
+    state = StateConfig.model_validate({"url": "redis://:p@ss@h:6379/0", "cache_url": "rediss://me:p@ss@h/1"})
+    notify = NotifyConfig.model_validate({"webhook": "https://hooks.example/p@ss"})
+    shown = f"{state!r}{notify!r}{state.model_dump_json()}{notify.model_dump_json()}"
+    assert "p@ss" not in shown
+    assert "redis://**********@h:6379/0" in shown
+    assert state.url == "redis://:p@ss@h:6379/0"
+    assert StateConfig().model_dump()["url"] == "sqlite:///waystation.db"
+
+
+@pytest.mark.parametrize("webhook", ["", "hooks.example/x", "ftp://h", "https://", "https://h/a b", 7])
+def test_a_webhook_is_a_web_address(webhook: object) -> None:
+    with pytest.raises(ValidationError):
+        NotifyConfig.model_validate({"webhook": webhook})
+
+
+@pytest.mark.parametrize(
+    ("url", "good"),
+    [
+        ("sqlite:///x.db", True),
+        ("redis://h:6379/0", True),
+        ("rediss://:password@h/0", True),
+        ("mysql://h", False),
+        ("sqlite:///", False),
+        ("redis://h 1", False),
+        ("", False),
+    ],
+)
 def test_state_is_on_sqlite_or_redis(url: str, good: bool) -> None:
     try:
         StateConfig.model_validate({"url": url})

@@ -1,8 +1,11 @@
+import pathlib
 import re
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
+from proxy.config.faults import Path
+from proxy.config.schema import _known_keys, json_schema
 from proxy.config.unserved import _UNSERVED, unserved
 
 PATTERNS = [".".join(pattern) for pattern, _ in _UNSERVED]
@@ -15,7 +18,11 @@ PATTERNS = [".".join(pattern) for pattern, _ in _UNSERVED]
         ({"teams": {"t": {"quotas": [{"usd": 1}]}}}, ("teams", "t", "quotas"), "NOT enforce"),
         ({"teams": {"t": {"limits": {"rpm": 1}}}}, ("teams", "t", "limits"), "NOT enforce"),
         ({"teams": {"t": {"keys": [{"limits": {"rpm": 1}}]}}}, ("teams", "t", "keys", 0, "limits"), "NOT enforce"),
-        ({"models": {"m": {"targets": [{}, {"capacity": {}}]}}}, ("models", "m", "targets", 1, "capacity"), "not act"),
+        (
+            {"models": {"m": {"targets": [{}, {"capacity": {"rpm": 1}}]}}},
+            ("models", "m", "targets", 1, "capacity"),
+            "not act",
+        ),
         ({"models": {"m": {"fallbacks": [{"static": "x"}]}}}, ("models", "m", "fallbacks", 0, "static"), "not act"),
         ({"state": {"url": "redis://h"}}, ("state",), "not act"),
     ],
@@ -32,6 +39,8 @@ def test_a_setting_without_effect_is_named(data: dict[str, object], path: tuple[
         {},
         {"models": {"m": {"strategy": "round_robin", "rescue": False, "tier": None}}},
         {"notify": {"webhook": None}},
+        {"server": {"trusted_proxies": []}, "state": {}, "teams": {"t": {"limits": {}, "quotas": []}}},
+        {"models": {"m": {"hedge": {"max_extra_cost": "0%"}}}},
         {"models": "garbage", "teams": [1]},
     ],
 )
@@ -39,7 +48,15 @@ def test_what_is_off_or_happens_anyway_is_not(data: dict[str, object]) -> None:
     assert list(unserved(data)) == []
 
 
+def test_every_pattern_is_of_a_setting_that_exists() -> None:
+    for pattern in PATTERNS:
+        *above, setting = pattern.split(".")
+        stars: Iterator[str | int] = iter(["a-name", 0, 0])
+        path: Path = tuple(next(stars) if step == "*" else step for step in above)
+        assert setting in _known_keys(json_schema(), path), pattern
+
+
 def test_the_documented_list_is_the_one_in_force() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
+    text = (pathlib.Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
     listed = re.findall(r"^- `([^`]+)`$", text.partition("## Accepted, without effect yet")[2], re.MULTILINE)
     assert listed == PATTERNS

@@ -1,8 +1,10 @@
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
-from proxy.config.verify import Finding, verify
+from proxy.config.faults import Finding
+from proxy.config.verify import verify
 
 KEY = "sk-way-0123456789"
 
@@ -39,23 +41,23 @@ def test_a_good_config_has_no_findings() -> None:
         (
             {"models": models(targets=[{"provider": "q", "model": "m"}])},
             "models chat targets 0 provider",
-            "no provider 'q'",
+            "no such provider",
         ),
         ({"models": models(targets=[{"provider": "p", "model": "m"}] * 2)}, "models chat targets 1", "twice"),
-        ({"models": models(aliases=["large"])}, "models chat aliases 0", "name of a model"),
-        ({"models": models(aliases=["big"])}, "models large aliases 0", "alias of 'chat' already"),
+        ({"models": models(aliases=["large"])}, "models chat aliases 0", "a model has this name"),
+        ({"models": models(aliases=["big"])}, "models large aliases 0", "'chat' has this alias"),
         (
             {"models": models(fallbacks=[{"on": "unavailable", "model": "x"}])},
             "models chat fallbacks 0 model",
-            "no model 'x'",
+            "no such model",
         ),
         (
             {"models": models(fallbacks=[{"on": "unavailable", "model": "big"}])},
             "models chat fallbacks 0 model",
-            "no model 'big'",
+            "no such model",
         ),
-        ({"models": models(fallbacks=[{"model": "chat"}])}, "models chat fallbacks", "circle: chat → chat"),
-        ({"models": models(tier={"simple": "x", "hard": "large"})}, "models chat tier simple", "no model 'x'"),
+        ({"models": models(fallbacks=[{"model": "chat"}])}, "models chat fallbacks 0 model", "circle: chat → chat"),
+        ({"models": models(tier={"simple": "x", "hard": "large"})}, "models chat tier simple", "no such model"),
         (
             {"models": models(targets=[{"provider": "p", "model": "m", "weight": 2}])},
             "models chat targets 0 weight",
@@ -66,13 +68,19 @@ def test_a_good_config_has_no_findings() -> None:
             "models chat targets",
             "all weights are zero",
         ),
-        ({"teams": {"t": {"models": ["x"]}}}, "teams t models 0", "no model 'x'"),
-        ({"teams": {"t": {"quotas": [{"models": ["x"]}]}}}, "teams t quotas 0 models 0", "no model 'x'"),
-        ({"teams": {"t": {"quotas": [{"when_spent": "downgrade:x"}]}}}, "teams t quotas 0 when_spent", "no model 'x'"),
-        ({"teams": {"t": {"keys": [{"name": "k"}, {"name": "k"}]}}}, "teams t keys 1 name", "taken"),
+        ({"teams": {"t": {"models": ["x"]}}}, "teams t models 0", "no such model"),
+        ({"teams": {"t": {"quotas": [{"models": ["x"]}]}}}, "teams t quotas 0 models 0", "no such model"),
+        ({"teams": {"t": {"quotas": [{"when_spent": "downgrade:x"}]}}}, "teams t quotas 0 when_spent", "no such model"),
+        ({"teams": {"t": {"keys": [{"name": "k"}, {"name": "k"}]}}}, "teams t keys 1 name", "has this name"),
         ({"teams": {"t": {"keys": [{"key": KEY}]}, "u": {"keys": [{"key": KEY}]}}}, "teams u keys 0 key", "same key"),
         ({"admin": {"keys": [{"name": "ops", "key": KEY}]}}, "admin keys 0 key", "same key"),
+        (
+            {"teams": {"t": {"keys": [{"key": KEY}, {"digest": "sha256:" + sha256(KEY.encode()).hexdigest()}]}}},
+            "teams t keys 1 digest",
+            "same key",
+        ),
         ({"server": {"workers": 4}}, "server workers", "one worker"),
+        ({"server": {"workers": "4"}}, "server workers", "one worker"),
     ],
 )
 def test_a_contradiction_is_found_where_it_stands(sections: dict[str, Any], path: str, words: str) -> None:
@@ -97,9 +105,40 @@ def test_a_long_circle_is_found_once_and_a_chain_is_none() -> None:
     assert found(models=chain) == []
 
 
+def test_two_circles_through_one_model_are_both_found() -> None:
+    def fallbacks(*to: str) -> dict[str, Any]:
+        target = {"provider": "p", "model": "m"}
+        return {"targets": [target], "fallbacks": [{"on": "unavailable", "model": name} for name in to]}
+
+    circles = found(models={"a": fallbacks("b"), "b": fallbacks("a", "c"), "c": fallbacks("d"), "d": fallbacks("b")})
+    assert [finding.path for finding in circles] == [
+        ("models", "a", "fallbacks", 0, "model"),
+        ("models", "b", "fallbacks", 1, "model"),
+    ]
+
+
+def test_no_value_of_the_config_is_repeated() -> None:
+    wrong = "sk-secret-in-the-wrong-place"
+    data = config(
+        models={
+            "chat": {
+                "aliases": [wrong, wrong],
+                "targets": [{"provider": wrong, "model": wrong, "weight": wrong}] * 2,
+                "fallbacks": [{"on": wrong, "model": wrong}],
+                "tier": {"simple": wrong},
+            }
+        },
+        teams={"t": {"models": [wrong], "keys": [{"name": wrong, "key": wrong}] * 2}},
+    )
+    said = [f"{finding.message}{finding.hint}" for finding in verify(data)]
+    assert len(said) >= 8
+    assert not any(wrong in text for text in said)
+
+
 def test_what_helps_nobody_draws_a_warning() -> None:
     warnings = [f.message for f in verify(config(teams={}, providers={"p": {}, "idle": {}})) if f.is_warning]
     assert warnings == ["no model uses this provider", "there are no teams: nobody has a key"]
+    assert next(f.message for f in verify({}) if f.is_warning) == "there are no models: there is nothing to ask"
 
 
 @pytest.mark.parametrize("data", [None, [], {"models": []}, {"models": {"m": []}, "teams": {"t": 7}, "server": "x"}])
