@@ -99,7 +99,7 @@ class ScriptedUpstream:
         await asyncio.gather(*(peer.abort() for peer in list(self._peers)))
         await self._server.wait_closed()
 
-    async def all_closed(self, within_s: float = 1.0) -> None:
+    async def all_closed(self, within_s: float = 5.0) -> None:
         """Wait until every connection is closed. Raises TimeoutError."""
         async with asyncio.timeout(within_s):
             while any(link.closed_at is None for link in self.links):

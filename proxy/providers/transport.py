@@ -176,7 +176,7 @@ class HttpxTransport(httpx.AsyncBaseTransport):
         request.headers.setdefault("Content-Length", str(len(await request.aread())))
         timeouts: Timeouts = request.extensions.get("timeout", {})
         watch = Watch(asyncio.get_running_loop(), httpx.ReadTimeout, timeouts)
-        response = await _wait(functools.partial(self._inner.handle_async_request, request), watch)
+        response = await _wait(functools.partial(self._ask, request), watch)
 
         async def close() -> None:
             if _has_leftovers(response):
@@ -193,6 +193,16 @@ class HttpxTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+    async def _ask(self, request: Request) -> Response:
+        """In a task of its own, cancelled once: httpcore leaks its connection to a second one that meets its cleaning."""
+        asking = asyncio.create_task(self._inner.handle_async_request(request))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            if not asking.cancel() and asking.exception() is None:
+                await asking.result().aclose()  # it came in the same turn of the loop
+            raise
 
 
 class _Body(httpx.AsyncByteStream):

@@ -76,14 +76,14 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict[str, obj
 
 
 def test_what_a_header_says_is_shown_nowhere() -> None:
-    settings = provider(kind="openai", headers={"x-gateway-key": "s3cret-in-a-header"})
+    settings = provider(kind="demo", headers={"x-gateway-key": "s3cret-in-a-header"})
     assert settings.headers == {"x-gateway-key": "s3cret-in-a-header"}
     assert "s3cret" not in repr(settings) + settings.model_dump_json()
     assert "x-gateway-key" in settings.model_dump_json()
 
 
 def test_a_flag_may_come_from_the_environment_as_text() -> None:
-    assert provider(kind="openai", reuse="false").reuse is False
+    assert provider(kind="demo", reuse="false").reuse is False
 
 
 def test_the_first_of_several_keys_is_the_credential() -> None:

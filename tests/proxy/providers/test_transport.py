@@ -327,6 +327,15 @@ async def test_a_caller_that_leaves_during_a_time_out_is_not_held_back(transport
         await upstream.all_closed()
 
 
+async def test_a_caller_that_leaves_with_the_time_out_leaves_no_connection_behind(transport: Transport) -> None:
+    for _ in range(30):  # two cancellations in one turn of the loop or in the next: not every round hits it
+        async with ScriptedUpstream(hang()) as upstream:
+            with pytest.raises((TimeoutError, httpx.ReadTimeout)):
+                async with asyncio.timeout(0.02):
+                    await fetch(transport, upstream, first_byte=0.02)
+            await upstream.all_closed()
+
+
 async def test_a_body_read_to_its_end_gives_its_connection_back(transport: Transport) -> None:
     async with ScriptedUpstream(reply_json(completion()), stream(sse_chunks("Hi")), OK) as upstream:
         for _ in range(3):
