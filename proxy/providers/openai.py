@@ -15,7 +15,7 @@ from proxy.providers.dialects import Dialect, chat_url
 from proxy.providers.failures import Scrubber, classify, classify_inside
 from proxy.providers.sse import SSEStream, read_body
 from proxy.providers.transport import URL, Content, Headers, Request, Response, Transport, let_go
-from proxy.providers.transport_errors import TransportError, name_failure
+from proxy.providers.transport.errors import TransportError, name_failure
 from proxy.wire.answer import ChatAnswer, ErrorAnswer, MalformedAnswer, read_chat_answer
 from proxy.wire.chat import ChatRequest
 from proxy.wire.failure import read_error

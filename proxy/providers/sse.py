@@ -10,7 +10,7 @@ from proxy.errors import UpstreamError, UpstreamTimeout
 from proxy.providers.base import Patience
 from proxy.providers.failures import Scrubber, classify_inside
 from proxy.providers.transport import Response, is_at_end, let_go, pieces
-from proxy.providers.transport_errors import TransportError, name_failure
+from proxy.providers.transport.errors import TransportError, name_failure
 from proxy.wire.answer import MalformedAnswer
 from proxy.wire.chat import ChatRequest
 from proxy.wire.chunks import ChatChunks

@@ -14,15 +14,14 @@ from tests.house import tree
 
 #: third-party package -> the files that may import it; everybody else uses our name for what it gives
 OWNERS = {
-    "aiohttp": ["proxy/providers/transport.py", "proxy/providers/transport_errors.py"],  # a room of two files
+    "aiohttp": ["proxy/providers/transport/*.py"],
     "httptools": ["proxy/cli/listener.py"],
     "httpx": [
-        "proxy/providers/transport.py",
-        "proxy/providers/transport_errors.py",
+        "proxy/providers/transport/*.py",
         "proxy/providers/demo.py",  # a transport itself
     ],
     "limits": ["proxy/chain/limits.py"],
-    "multidict": ["proxy/providers/transport.py"],
+    "multidict": ["proxy/providers/transport/*.py"],
     "prometheus_client": ["proxy/observe/metrics.py"],
     "pydantic": ["proxy/config/schema*.py"],
     "redis": ["proxy/state/*.py"],
@@ -32,7 +31,7 @@ OWNERS = {
     "uvloop": ["proxy/cli/serve.py"],
     "watchfiles": ["proxy/config/reload.py"],
     "yaml": ["proxy/config/load.py"],
-    "yarl": ["proxy/providers/transport.py"],
+    "yarl": ["proxy/providers/transport/*.py"],
 }
 #: Free to all: plain data in, plain data out.
 FREE = {"orjson", "numpy"}
@@ -135,4 +134,4 @@ def test_bad_imports_are_noticed(rule: Rule, bad: str, good: str) -> None:
 
 
 def test_an_owner_may_import_its_package() -> None:
-    assert foreign_imports("proxy/providers/transport.py", "import aiohttp\nimport httpx\n") == []
+    assert foreign_imports("proxy/providers/transport/body.py", "import aiohttp\nimport httpx\n") == []

@@ -18,12 +18,12 @@ MAX_FENCES = 3
 #: Pure functions whose results are kept: (file, function) -> reason.
 CACHES = {
     (
-        "proxy/providers/transport.py",
+        "proxy/providers/transport/over_aiohttp.py",
         "_connect_timeout",
     ): "a value a time-out; made anew for each request it is measurable",
     (
-        "proxy/providers/transport.py",
-        "_tls_context",
+        "proxy/providers/transport/body.py",
+        "tls_context",
     ): "reads the certificate authorities, 20 ms and 1 MB, for all providers",
 }
 

@@ -4,7 +4,7 @@ import pytest
 from aiohttp.http_exceptions import HttpProcessingError, TransferEncodingError
 
 from proxy.errors import UpstreamError, UpstreamFailure, UpstreamTimeout, UpstreamUnavailable
-from proxy.providers.transport_errors import TransportError, name_failure, translate
+from proxy.providers.transport.errors import TransportError, name_failure, translate
 
 FOREIGN: list[tuple[Exception, type[TransportError]]] = [
     (aiohttp.ConnectionTimeoutError(), httpx.ConnectTimeout),

@@ -1,4 +1,5 @@
 import asyncio
+import base64
 import socket
 import ssl
 import time
@@ -14,11 +15,11 @@ from proxy.providers.transport import (
     Request,
     Response,
     Transport,
-    _tls_context,
     make_transport,
     pieces,
 )
-from proxy.providers.transport_errors import TransportError
+from proxy.providers.transport.body import tls_context
+from proxy.providers.transport.errors import TransportError
 from tests.fakes import completion, sse_chunks
 from tests.upstream import (
     BROKEN,
@@ -136,6 +137,18 @@ async def test_the_environments_proxy_is_ignored_and_a_configured_one_used(
         await through.aclose()
 
 
+@pytest.mark.parametrize("kind", ["aiohttp", "httpx"])
+async def test_a_proxys_credentials_go_to_the_proxy_with_every_request(kind: str) -> None:
+    async with ScriptedUpstream(reply(b"by proxy")) as proxy:
+        url = proxy.url.replace("://", "://user:secret@")
+        through = make_transport("aiohttp" if kind == "aiohttp" else "httpx", reuse=True, proxy=url)
+        for _ in range(2):
+            assert await fetch(through, "http://upstream.invalid") == (200, b"by proxy")
+        expected = "Basic " + base64.b64encode(b"user:secret").decode()
+        assert [received.header("proxy-authorization") for received in proxy.requests] == [expected] * 2
+        await through.aclose()
+
+
 async def test_a_compressed_answer_is_refused_and_its_connection_closed(transport: Transport) -> None:
     endless = play(head(200, ("Content-Encoding", "br"), ("Transfer-Encoding", "chunked")), end=End.HANG)
     async with ScriptedUpstream(reply_gzip({"a": 1}), endless) as upstream:
@@ -224,7 +237,7 @@ async def test_what_speaks_no_tls_is_a_connect_error(transport: Transport) -> No
 
 
 def test_certificates_and_host_names_are_verified() -> None:
-    context = _tls_context()
+    context = tls_context()
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
 
@@ -270,6 +283,34 @@ async def test_a_slow_reader_is_not_the_upstreams_silence(transport: Transport) 
             got += piece
             await asyncio.sleep(0.15)
         assert got == 3 * EVENT
+
+
+async def test_a_reader_that_falls_behind_gets_every_byte(transport: Transport) -> None:
+    events = [b"%07d\n" % number * 4096 for number in range(100)]  # 3 MB, more than all buffers on the way
+    async with ScriptedUpstream(stream(events)) as upstream:
+        response = await send(transport, upstream, idle=5)
+        got = bytearray()
+        async for piece in pieces(response):
+            got += piece
+            await asyncio.sleep(0.001)
+        assert got == b"".join(events)
+
+
+@pytest.mark.parametrize("interim", [b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"])
+async def test_heads_before_the_real_one_are_passed_over(transport: Transport, interim: bytes) -> None:
+    behaviour = play(interim, 0.01, *OK.steps)
+    async with ScriptedUpstream(behaviour) as upstream:
+        for _ in range(2):
+            assert await fetch(transport, upstream) == (200, b"{}")
+        assert len(upstream.links) == 1
+
+
+async def test_a_body_that_turns_to_garbage_is_noticed_at_once(transport: Transport) -> None:
+    behaviour = play(*stream([EVENT], complete=False).steps, b"zz\r\n", end=End.HANG)
+    async with ScriptedUpstream(behaviour) as upstream:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await fetch(transport, upstream, idle=5)
+        await upstream.all_closed()
 
 
 async def test_each_event_is_given_out_within_20_ms_of_its_sending(transport: Transport) -> None:
