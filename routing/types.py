@@ -1,8 +1,38 @@
-"""The words that routing and the proxy share. Values only; nothing here decides."""
+"""The words that routing and the proxy share. Values only; nothing here decides.
+
+Times called `at` are monotonic seconds, durations end in `_s`. Prices and costs are US dollars as floats: they serve
+comparison only, accounts are kept elsewhere in whole nano-dollars.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
+from typing import Literal
+
+#: What became of an attempt, as far as it says something about its target:
+#: `ok`; `cut` (it broke after content had come); `failed` (an error, or no answer); `timeout`; `rate_limited` (429);
+#: `refused` (401, 403: our credential's fault); `rejected` (400 and the like: the request's own fault);
+#: `gone` (the client left, or another attempt won: nobody's fault).
+Kind = Literal["ok", "cut", "failed", "timeout", "rate_limited", "refused", "rejected", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens."""
+
+    input: float
+    output: float
+    cached_input: float | None = None  #: what the provider's prompt cache costs; None: as `input`
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a target can take, as far as the config says; None is unknown, and learned."""
+
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +42,11 @@ class Target:
     name: str  #: unique within a world, `provider/model`; safe as a metric label and a header value
     provider: str
     model: str  #: as the provider calls it
+    price: Price | None = None
+    capacity: Capacity = Capacity()
+    context_tokens: int | None = None  #: input and output together; None: unknown, never a reason to skip it
+    lacks: frozenset[str] = frozenset()  #: needs that it cannot meet (see `needs.py`)
+    weight: float = 1.0  #: its share under `weighted`
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +55,56 @@ class Facts:
 
     model: str  #: the configured model (not the alias the client used)
     stream: bool
+    input_tokens: int = 0  #: estimated
+    max_output_tokens: int | None = None  #: the client's own cap
+    needs: frozenset[str] = frozenset()  #: what the request asks of a target, by the names of `needs.py`
+    complexity: float = 0.0  #: 0..1
+    sticky: int | None = None  #: hash of what makes calls belong together (conversation, prompt prefix); None: nothing
+    deadline_at: float = inf  #: by then the answer must be complete
+    first_token_at: float | None = None  #: by then it must have begun; None: by the objective alone
+    tried: tuple[str, ...] = ()  #: names of targets that this call asked before, latest last
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """What a provider's answer said of its limits, at the time its request was *sent*; None: it did not say."""
+
+    sent_at: float
+    limit_requests: int | None = None
+    remaining_requests: int | None = None
+    limit_tokens: int | None = None
+    remaining_tokens: int | None = None
+    reset_requests_s: float | None = None
+    reset_tokens_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one attempt."""
+
+    target: str
+    kind: Kind
+    started_at: float
+    duration_s: float
+    ttft_s: float | None = None  #: until the first content; None: none came
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0  #: the part of `input_tokens` that was read from the provider's cache
+    retry_after_s: float | None = None  #: as the provider asked, already capped
+    limits: RateLimits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What the scorer expects of a target for one call."""
+
+    cost_usd: float
+    p_ok: float  #: that it answers at all
+    p_miss: float  #: that it fails, or begins later than it may
+    p_cut: float  #: that its stream dies after content
+    ttft_p50_s: float
+    ttft_p95_s: float
+    score: float  #: lower is better
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +113,22 @@ class Candidate:
 
     target: Target
     reason: str
+    estimate: Estimate | None = None  #: None from a strategy that does not score
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A target that may not be asked now, and why."""
+
+    target: Target
+    reason: str
+    until_s: float | None = None  #: seconds until it may be; None: not by waiting
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Candidates in the order in which to ask them; never empty."""
+    """Candidates in the order in which to ask them. Empty only if `excluded` says why each target is out."""
 
     strategy: str
     candidates: tuple[Candidate, ...]
+    excluded: tuple[Exclusion, ...] = field(default=())
