@@ -143,6 +143,8 @@ class ProviderConfig(Section):
             raise ValueError("kind azure needs base_url and api_version")
         if self.kind in ("azure", "anthropic") and self.credential is None:
             raise ValueError(f"kind {self.kind} needs an api_key")
+        if self.kind == "openai" and self.credential is None and self.base_url == _BASE_URLS["openai"]:
+            raise ValueError("OpenAI itself needs an api_key; set base_url for another server that speaks its API")
         if self.kind != "demo" and {"profile", "faults"} & self.model_fields_set:
             raise ValueError("profile and faults are for kind demo only")
         return self

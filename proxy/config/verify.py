@@ -124,12 +124,32 @@ def _check_loops(models: Data) -> Iterator[Finding]:
         }
         for model, settings in _sections(models)
     }
-    for model in graph:
-        trail = _find_loop(graph, model)
+    circling = _circling(graph)
+    for model in circling:
+        trail = _find_loop(circling, model)
         if trail:
             path: Path = ("models", model, "fallbacks", graph[model][trail[1]], "model")
             circle = " → ".join(map(display_key, trail))
             yield Finding(path, f"the fallbacks go round in a circle: {circle}")
+
+
+def _circling(graph: Mapping[str, Mapping[str, int]]) -> dict[str, Mapping[str, int]]:
+    """The models that some circle can be reached from: a chain, however long, is none. O(models + fallbacks)."""
+    leading = {model: sum(named in graph for named in graph[model]) for model in graph}
+    before: dict[str, list[str]] = {}
+    for model, following in graph.items():
+        for named in following:
+            before.setdefault(named, []).append(model)
+    ends = [model for model, count in leading.items() if not count]
+    left = dict(graph)
+    while ends:
+        end = ends.pop()
+        del left[end]
+        for model in before.get(end, ()):
+            leading[model] -= 1
+            if not leading[model]:
+                ends.append(model)
+    return left
 
 
 def _find_loop(graph: Mapping[str, Mapping[str, int]], start: str) -> list[str]:

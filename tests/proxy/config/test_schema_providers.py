@@ -57,7 +57,8 @@ def test_an_ipv6_address_is_a_host_too() -> None:
         ({"kind": "azure", "api_key": "a"}, "needs base_url and api_version"),
         ({"kind": "azure", "base_url": "https://x", "api_version": "1"}, "needs an api_key"),
         ({"kind": "anthropic"}, "needs an api_key"),
-        ({"kind": "openai", "profile": "fast"}, "kind demo only"),
+        ({"kind": "openai"}, "OpenAI itself needs an api_key"),
+        ({"kind": "openai", "api_key": "a", "profile": "fast"}, "kind demo only"),
         ({"kind": "mistral"}, "Input should be"),
         ({"kind": "openai", "reuse": "no"}, "expected true or false"),
         ({"kind": "openai", "headers": {"X-Org": "1"}}, "lower-case"),
@@ -73,6 +74,10 @@ def test_an_ipv6_address_is_a_host_too() -> None:
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         provider(**settings)
+
+
+def test_a_local_server_needs_no_key() -> None:
+    assert provider(kind="openai", base_url="http://127.0.0.1:8000/v1").credential is None
 
 
 def test_what_a_header_says_is_shown_nowhere() -> None:
