@@ -1,3 +1,4 @@
+import itertools
 from hashlib import sha256
 from typing import Any
 
@@ -104,7 +105,7 @@ def test_a_long_circle_is_found_once_and_a_chain_is_none() -> None:
     chain = {"a": link("b"), "b": link("c"), "c": {"targets": [{"provider": "p", "model": "m"}]}}
     assert found(models=chain) == []
     names = [f"m{number:04}" for number in range(3000)]  # 20 s, were each link of it followed from each of its models
-    links = {name: link(following) for name, following in zip(names, names[1:], strict=False)}
+    links = {name: link(following) for name, following in itertools.pairwise(names)}
     assert found(models={**links, names[-1]: chain["c"]}) == []
 
 
