@@ -157,8 +157,8 @@ class _Orders:
         self._gateway = gateway
         loop = asyncio.get_running_loop()
         # Somebody at the terminal wants it to stop; an orchestrator must first be seen to send no more.
-        loop.add_signal_handler(signal.SIGINT, self._on_stop, 0.0)
-        loop.add_signal_handler(signal.SIGTERM, self._on_stop, gateway.config.server.drain_delay_s)
+        loop.add_signal_handler(signal.SIGINT, lambda: self._on_stop(0.0))
+        loop.add_signal_handler(signal.SIGTERM, lambda: self._on_stop(gateway.config.server.drain_delay_s))
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
 
     def _on_stop(self, delay_s: float) -> None:
