@@ -12,15 +12,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from random import Random
 from time import monotonic, time
+from typing import Literal, cast
 
 from proxy.api import Exchange, Surface
-from proxy.chain import Auth, Catalogue, Fallback, Model, Route, Trace, build_chain
-from proxy.config import Config, ConfigFaults, Fault, Loaded, ModelConfig
+from proxy.chain import Auth, Catalogue, Fallback, Model, Route, Static, Trace, build_chain
+from proxy.config import Config, ConfigFaults, FallbackConfig, Fault, Loaded, ModelConfig, SloConfig, TargetConfig
 from proxy.keyring import admin_keyring, client_keyring
 from proxy.observe import CallLog, Metrics
 from proxy.providers import Patience, Provider, build_provider
-from routing import Router, Target
+from routing import Capacity, Fleet, Group, Objective, Price, RetrySettings, Router, Target
 
 #: How often a retired world is asked whether its last call has ended, in seconds.
 _RETIRE_POLL_S = 0.1
@@ -45,6 +47,7 @@ class Gateway:
         self._load = load
         self._metrics = metrics
         self._trace = Trace(metrics, log, monotonic)
+        self._fleet = Fleet()
         self._retiring: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self.exchanges: set[Exchange] = set()
@@ -114,9 +117,9 @@ class Gateway:
             for name, settings in config.providers.items()
         }
         catalogue = Catalogue([_describe_model(name, settings) for name, settings in config.models.items()])
-        router = Router({name: _targets_of(settings) for name, settings in config.models.items()})
+        router = Router({name: _group_of(settings) for name, settings in config.models.items()}, self._fleet)
         keyring = client_keyring(config.teams)
-        route = Route(router, catalogue, providers, self._metrics, monotonic)
+        route = Route(router, catalogue, providers, self._metrics, monotonic, Random())
         surface = Surface(
             handler=build_chain(self._trace, Auth(keyring, catalogue, time), route),
             catalogue=catalogue,
@@ -139,20 +142,60 @@ class Gateway:
             await asyncio.sleep(_RETIRE_POLL_S)
         for provider in dropped:
             await provider.aclose()
+        self._fleet.keep_only(
+            f"{target.provider}/{target.model}"
+            for settings in self._world.config.models.values()
+            for target in settings.targets
+        )
 
 
-def _targets_of(settings: ModelConfig) -> list[Target]:
-    return [Target(f"{target.provider}/{target.model}", target.provider, target.model) for target in settings.targets]
+def _group_of(settings: ModelConfig) -> Group:
+    slo, retries = settings.slo or SloConfig(), settings.retries
+    return Group(
+        targets=[_describe_target(target) for target in settings.targets],
+        strategy=settings.strategy,
+        objective=Objective(slo.ttft_s, slo.ttft_within),
+        retries=RetrySettings(retries.max_attempts, retries.max_ratio),
+    )
+
+
+def _describe_target(settings: TargetConfig) -> Target:
+    price, capacity = settings.price_usd_per_mtok, settings.capacity
+    cached = price.cached_input if price is not None else None
+    return Target(
+        name=f"{settings.provider}/{settings.model}",
+        provider=settings.provider,
+        model=settings.model,
+        price=None
+        if price is None
+        else Price(float(price.input), float(price.output), None if cached is None else float(cached)),
+        capacity=Capacity(
+            capacity.rpm,
+            capacity.tpm,
+            cast("int | Literal['auto'] | None", capacity.concurrency),
+        ),
+        weight=float(settings.weight),
+    )
 
 
 def _describe_model(name: str, settings: ModelConfig) -> Model:
-    timeouts = settings.timeouts
+    timeouts, retries = settings.timeouts, settings.retries
     return Model(
         name=name,
         aliases=tuple(settings.aliases),
         patience=Patience(timeouts.connect_s, timeouts.first_token_s, timeouts.idle_s, timeouts.total_s),
         commit_after_s=timeouts.commit_after_s,
         fallbacks=tuple(
-            Fallback(fallback.on, fallback.model) for fallback in settings.fallbacks if fallback.model is not None
+            Fallback(fallback.on, fallback.model, _static_of(fallback))
+            for fallback in settings.fallbacks
+            if fallback.cache is None
         ),
+        retries=RetrySettings(retries.max_attempts, retries.max_ratio),
+        ttft_s=(settings.slo or SloConfig()).ttft_s,
+        is_chosen=settings.strategy not in ("round_robin", "weighted")
+        or any(target.capacity.tpm for target in settings.targets),
     )
+
+
+def _static_of(settings: FallbackConfig) -> Static | None:
+    return None if settings.static is None else Static(settings.static, settings.status or 200)

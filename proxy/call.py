@@ -64,8 +64,9 @@ class Call:
     usage: Usage | None = None  #: as reported by the provider; None while nothing was reported
     first_block_at: float | None = None  #: monotonic seconds; when the first byte of the answer's body was ready
     strategy: str = ""  #: how routing ordered the last plan
-    fallback: str | None = None  #: the configured model that answered in place of `model`
+    fallback: str | None = None  #: what answered in place of `model`: another configured model, or `static`
     status: int = 0  #: HTTP status the client was sent, or would have been; 0 while that is open
+    failed_status: int | None = None  #: where a fixed answer hides a failure: the status it would have had
     error: str | None = None  #: `kind` of the error the call ended in
     closing: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -80,7 +81,7 @@ class Answer:
 
     status: int
     headers: ResponseHeaders
-    source: str  #: `upstream`; later also `cache:exact`, `cache:semantic`, `template`
+    source: str  #: `upstream` or `static`; later also `cache:exact`, `cache:semantic`, `template`
     body: bytes = b""
     #: Each block holds whole SSE events. A failure after the first block is raised from it as a GatewayError.
     blocks: AsyncIterator[bytes] | None = None

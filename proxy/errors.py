@@ -207,6 +207,7 @@ class UpstreamFailure(GatewayError):
     should_retry: bool | None = False
     cause: Cause | None = "unavailable"
     target: str | None = None
+    has_spare = False  #: was it one credential's fault, and is another of the same provider fit for use?
 
 
 class UpstreamError(UpstreamFailure):

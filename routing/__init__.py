@@ -2,7 +2,39 @@
 library only.
 """
 
-from routing.router import Router
-from routing.types import Candidate, Facts, Plan, Target
+from routing.fleet import Fleet
+from routing.retry import RetrySettings, backoff_s, parse_retry_after
+from routing.router import Group, Router
+from routing.types import (
+    Candidate,
+    Capacity,
+    Exclusion,
+    Facts,
+    Kind,
+    Objective,
+    Outcome,
+    Plan,
+    Price,
+    RateLimits,
+    Target,
+)
 
-__all__ = ["Candidate", "Facts", "Plan", "Router", "Target"]
+__all__ = [
+    "Candidate",
+    "Capacity",
+    "Exclusion",
+    "Facts",
+    "Fleet",
+    "Group",
+    "Kind",
+    "Objective",
+    "Outcome",
+    "Plan",
+    "Price",
+    "RateLimits",
+    "RetrySettings",
+    "Router",
+    "Target",
+    "backoff_s",
+    "parse_retry_after",
+]

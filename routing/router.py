@@ -1,22 +1,89 @@
-"""One Router per world: from the facts of a call to a plan."""
+"""One Router per world: from the facts of a call to a plan, and back from what became of it.
+
+The fleet, which holds what was learned of each target, outlives the router: a reload makes a new router over it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal, Protocol
 
-from routing.strategies.round_robin import RoundRobin
-from routing.types import Facts, Plan, Target
+from routing.fleet import Fleet
+from routing.retry import RetryBudget, RetrySettings
+from routing.score import PRESETS
+from routing.strategies.plain import RoundRobin, Weighted
+from routing.strategies.scored import Scored
+from routing.types import Facts, Objective, Outcome, Plan, Target
+
+StrategyName = Literal["cheapest", "fastest", "reliable", "balanced", "round_robin", "weighted"]
+
+
+class Strategy(Protocol):
+    """A way to order a model's targets."""
+
+    name: str
+
+    def plan(self, facts: Facts, now: float, rng: Random) -> Plan:
+        """See `Router.plan`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One configured model: its targets, and how to choose among them."""
+
+    targets: Sequence[Target]  #: at least one
+    strategy: StrategyName = "round_robin"
+    objective: Objective = field(default_factory=Objective)
+    retries: RetrySettings = field(default_factory=RetrySettings)
 
 
 class Router:
-    """Plans calls over the targets of every configured model."""
+    """Plans calls over the targets of every configured model, and learns from how they went."""
 
-    def __init__(self, models: Mapping[str, Sequence[Target]]) -> None:
-        """`models`: configured model name -> its targets in the order of the config; none may be empty."""
-        self._strategies = {model: RoundRobin(targets) for model, targets in models.items()}
+    def __init__(self, groups: Mapping[str, Group], fleet: Fleet | None = None) -> None:
+        """`groups`: by the model's configured name. `fleet`: what earlier worlds learned."""
+        self.fleet = fleet or Fleet()
+        self._strategies: dict[str, Strategy] = {}
+        self._budgets: dict[str, RetryBudget] = {}
+        for model, group in groups.items():
+            if not group.targets:
+                raise ValueError("a model needs at least one target")
+            self.fleet.join(group.targets)
+            self._strategies[model] = _make_strategy(group, self.fleet)
+            self._budgets[model] = RetryBudget(group.retries)
 
-    def plan(self, facts: Facts) -> Plan:
-        """Order the model's targets for one call; O(1) in the number of models. Raises KeyError for a model not
-        configured.
-        """
-        return self._strategies[facts.model].plan()
+    def plan(self, facts: Facts, now: float, rng: Random) -> Plan:
+        """Whom to ask, best first. Raises KeyError for a model that is not configured."""
+        if not facts.tried:
+            self._budgets[facts.model].deposit(now)
+        return self._strategies[facts.model].plan(facts, now, rng)
+
+    def may_retry(self, facts: Facts, now: float) -> bool:
+        """May this call cost one more attempt? Asked once for each: a yes spends from the model's budget."""
+        return self._budgets[facts.model].withdraw(now)
+
+    def began(self, target: str, facts: Facts, now: float) -> int:
+        """An attempt is being sent. Gives the tokens it was counted for, for `Outcome.reserved_tokens`."""
+        strategy = self._strategies[facts.model]
+        tokens = strategy.tokens(facts) if isinstance(strategy, Scored) else facts.input_tokens
+        self.fleet[target].began(tokens, now)
+        return tokens
+
+    def observe(self, outcome: Outcome, now: float, facts: Facts | None = None) -> None:
+        """An attempt that `began` has ended; to be told once for each. `facts`: of its call."""
+        self.fleet[outcome.target].ended(outcome, now)
+        if facts is not None:
+            strategy = self._strategies[facts.model]
+            if isinstance(strategy, Scored):
+                strategy.learn(outcome, facts, now)
+
+
+def _make_strategy(group: Group, fleet: Fleet) -> Strategy:
+    if group.strategy == "round_robin":
+        return RoundRobin(group.targets, fleet)
+    if group.strategy == "weighted":
+        return Weighted(group.targets, fleet)
+    return Scored(PRESETS[group.strategy], group.targets, group.objective, fleet)

@@ -32,7 +32,7 @@ class Capacity:
 
     rpm: int | None = None
     tpm: int | None = None
-    concurrency: int | None = None
+    concurrency: int | Literal["auto"] | None = None  #: attempts in flight; auto: learned; None: no bound of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,14 @@ class Target:
     context_tokens: int | None = None  #: input and output together; None: unknown, never a reason to skip it
     lacks: frozenset[str] = frozenset()  #: needs that it cannot meet (see `needs.py`)
     weight: float = 1.0  #: its share under `weighted`
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a model promises: of all calls, `within` begin to answer in `ttft_s` seconds."""
+
+    ttft_s: float = 2.0
+    within: float = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,7 @@ class Outcome:
     cached_tokens: int = 0  #: the part of `input_tokens` that was read from the provider's cache
     retry_after_s: float | None = None  #: as the provider asked, already capped
     limits: RateLimits | None = None
+    reserved_tokens: int = 0  #: what `Router.began` said it counts for; 0: nobody kept it
 
 
 @dataclass(frozen=True, slots=True)

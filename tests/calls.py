@@ -11,6 +11,7 @@ from proxy.providers import Patience
 from proxy.wire.answer import ChatAnswer
 from proxy.wire.chat import ChatRequest
 from proxy.wire.usage import Usage
+from routing import RateLimits
 
 TEAM = Principal("search", "ci", None)
 PATIENCE = Patience(connect_s=1, first_token_s=5, idle_s=5, total_s=60)
@@ -43,6 +44,7 @@ class ScriptedStream:
     def __init__(self, script: Sequence[bytes | Exception | float], usage: Usage | None = None) -> None:
         self._steps = iter(script)
         self.usage = usage
+        self.limits: RateLimits | None = None
         self.closed = False
 
     def __aiter__(self) -> Self:

@@ -11,7 +11,7 @@ from proxy.api.body import read_json_body
 from proxy.api.respond import Exchange, Pace, Receive, Send, Watch, write_error
 from proxy.api.surface import Desk, Surface
 from proxy.call import Call
-from proxy.chain import choose_request_id, new_id
+from proxy.chain import choose_request_id, client_patience_s, new_id
 from proxy.errors import ClientGone, GatewayError, InvalidKey
 from proxy.wire.chat import parse_chat_request
 
@@ -41,6 +41,9 @@ class ChatEndpoint:
         surface = self._desk.surface
         call = Call(call_id, request_id, received_at, headers, request)
         commit_after_s = surface.catalogue.commit_after_s(request.model)
+        patience_s = client_patience_s(call)
+        if patience_s is not None and patience_s < 1.25 * commit_after_s:
+            commit_after_s = 0.8 * patience_s  # before the client takes the silence for death
         pace = Pace(commit_after_s, surface.comment_every_s)
         exchange = Exchange(call, surface.handler, receive, send, pace, watch)
         self._desk.exchanges.add(exchange)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from proxy.call import Handler, Middleware, chain
 from proxy.chain.auth import Auth
-from proxy.chain.catalogue import Catalogue, Fallback, Model
+from proxy.chain.catalogue import Catalogue, Fallback, Model, Static
+from proxy.chain.facts import client_patience_s
 from proxy.chain.route import Route
 from proxy.chain.trace import Trace, choose_request_id, new_id
 
@@ -20,4 +21,16 @@ def build_chain(trace: Trace, auth: Auth, route: Route) -> Handler:
     return chain(layers, route)
 
 
-__all__ = ["Auth", "Catalogue", "Fallback", "Model", "Route", "Trace", "build_chain", "choose_request_id", "new_id"]
+__all__ = [
+    "Auth",
+    "Catalogue",
+    "Fallback",
+    "Model",
+    "Route",
+    "Static",
+    "Trace",
+    "build_chain",
+    "choose_request_id",
+    "client_patience_s",
+    "new_id",
+]

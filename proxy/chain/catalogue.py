@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.call import Principal
 from proxy.errors import Cause, ModelNotAllowed, ModelNotFound
 from proxy.providers import Patience
+from routing import RetrySettings
 
 #: For a model that does not exist: its refusal comes long before.
 _COMMIT_AFTER_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
+class Static:
+    """A fixed answer."""
+
+    text: str
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
 class Fallback:
-    """Another model to ask when this one fails for that cause."""
+    """What to do when a model fails for that cause: ask another model, or give a fixed answer."""
 
     cause: Cause
-    model: str
+    model: str | None
+    static: Static | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,9 @@ class Model:
     patience: Patience
     commit_after_s: float  #: silence after which a stream's 200 and keep-alive comments go out
     fallbacks: tuple[Fallback, ...]
+    retries: RetrySettings = field(default_factory=RetrySettings)
+    ttft_s: float = 2.0  #: the objective: by then a stream should have begun
+    is_chosen: bool = False  #: does routing look at more than whose turn it is?
 
 
 class Catalogue:

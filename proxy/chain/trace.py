@@ -65,7 +65,7 @@ class Trace:
             model=call.model or OTHER,
             provider=attempt.provider if attempt is not None else OTHER,
             team=team,
-            status=call.status,
+            status=call.failed_status or call.status,  # a fixed answer is a failure, whatever its status says
             duration_s=duration_s,
             ttft_s=ttft_s,
             overhead_s=overhead_s,

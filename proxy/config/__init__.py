@@ -7,7 +7,7 @@ from proxy.config.load import Loaded, load
 from proxy.config.reload import changes
 from proxy.config.schema import Config, json_schema
 from proxy.config.schema_fields import Address
-from proxy.config.schema_models import ModelConfig
+from proxy.config.schema_models import FallbackConfig, ModelConfig, SloConfig, TargetConfig
 from proxy.config.schema_providers import ProviderConfig
 from proxy.config.schema_teams import AdminConfig, KeyConfig, TeamConfig
 
@@ -16,11 +16,14 @@ __all__ = [
     "AdminConfig",
     "Config",
     "ConfigFaults",
+    "FallbackConfig",
     "Fault",
     "KeyConfig",
     "Loaded",
     "ModelConfig",
     "ProviderConfig",
+    "SloConfig",
+    "TargetConfig",
     "TeamConfig",
     "changes",
     "default_config_path",

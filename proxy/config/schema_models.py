@@ -19,7 +19,9 @@ class CapacityConfig(Section):
 
     rpm: Annotated[Count, Field(ge=1)] | None = Field(None, description="Requests a minute.")
     tpm: Annotated[Count, Field(ge=1)] | None = Field(None, description="Tokens a minute.")
-    concurrency: CountOrAuto = Field("auto", description="Calls at once; auto finds out.")
+    concurrency: CountOrAuto | None = Field(
+        None, description="Calls at once; auto finds out; null is no bound of the gateway's."
+    )
 
 
 class PriceConfig(Section):

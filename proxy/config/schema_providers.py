@@ -124,10 +124,10 @@ class ProviderConfig(Section):
     )
 
     @property
-    def credential(self) -> str | None:
-        """The key to send; the first of several."""
+    def credentials(self) -> tuple[str, ...]:
+        """The keys to send, in turn; none for a server that needs none."""
         keys = self.api_keys or ((self.api_key,) if self.api_key is not None else ())
-        return keys[0].get_secret_value() if keys else None
+        return tuple(key.get_secret_value() for key in keys)
 
     @model_validator(mode="before")
     @classmethod
@@ -141,9 +141,9 @@ class ProviderConfig(Section):
             raise ValueError("give api_key or api_keys, not both")
         if self.kind == "azure" and not (self.base_url and self.api_version):
             raise ValueError("kind azure needs base_url and api_version")
-        if self.kind in ("azure", "anthropic") and self.credential is None:
+        if self.kind in ("azure", "anthropic") and not self.credentials:
             raise ValueError(f"kind {self.kind} needs an api_key")
-        if self.kind == "openai" and self.credential is None and self.base_url == _BASE_URLS["openai"]:
+        if self.kind == "openai" and not self.credentials and self.base_url == _BASE_URLS["openai"]:
             raise ValueError("OpenAI itself needs an api_key; set base_url for another server that speaks its API")
         if self.kind != "demo" and {"profile", "faults"} & self.model_fields_set:
             raise ValueError("profile and faults are for kind demo only")

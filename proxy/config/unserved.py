@@ -18,16 +18,9 @@ _UNSERVED: Final[tuple[tuple[tuple[str, ...], frozenset[object]], ...]] = tuple(
         ("accounting", ()),
         ("cache", ()),
         ("notify.webhook", (None,)),
-        ("providers.*.api_keys", ()),
-        ("models.*.strategy", ("round_robin",)),
-        ("models.*.slo", (None,)),
-        ("models.*.targets.*.weight", ()),
-        ("models.*.targets.*.capacity", ()),
-        ("models.*.targets.*.price_usd_per_mtok", (None,)),
+        ("models.*.slo.success", ()),
         ("models.*.targets.*.drop_params", ()),
         ("models.*.fallbacks.*.cache", (None,)),
-        ("models.*.fallbacks.*.static", (None,)),
-        ("models.*.retries", ()),
         ("models.*.hedge.max_extra_cost", ("0%",)),
         ("models.*.tier", (None,)),
         ("models.*.rescue", (False,)),
@@ -39,8 +32,6 @@ _UNSERVED: Final[tuple[tuple[tuple[str, ...], frozenset[object]], ...]] = tuple(
     )
 )
 _ACTS_OTHERWISE: Final[Mapping[str, str]] = {
-    "strategy": "this version orders targets by round_robin, whatever the strategy",
-    "api_keys": "this version uses the first of several keys",
     "limits": "this version does NOT enforce limits",
     "quotas": "this version does NOT enforce quotas",
 }

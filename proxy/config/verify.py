@@ -62,6 +62,7 @@ def _check_targets(providers: Data, models: Data) -> Iterator[Finding]:
                     yield Finding(path, "this target is there twice")
                 seen.add((provider, name))
         yield from _check_weights(model, settings)
+        yield from _check_prices(model, settings)
     for provider in providers:
         if provider not in used:
             yield Finding(("providers", provider), "no model uses this provider", is_warning=True, at_key=True)
@@ -75,6 +76,17 @@ def _check_weights(model: str, settings: Data) -> Iterator[Finding]:
             yield Finding(path, "only strategy weighted reads a weight", "set strategy: weighted, or drop it")
     elif weights and len(weights) == len(_list(settings.get("targets"))) and not any(weight for _, weight in weights):
         yield Finding(("models", model, "targets"), "all weights are zero: nobody would be asked")
+
+
+def _check_prices(model: str, settings: Data) -> Iterator[Finding]:
+    """cheapest compares prices: without one, who is cheapest would be a guess."""
+    if settings.get("strategy") == "cheapest" and len(_list(settings.get("targets"))) > 1:
+        for index, target in _entries(settings, "targets"):
+            if target.get("price_usd_per_mtok") is None:
+                path: Path = ("models", model, "targets", index)
+                yield Finding(
+                    path, "strategy cheapest needs its price", "give price_usd_per_mtok: {input: …, output: …}"
+                )
 
 
 def _check_aliases(models: Data) -> Iterator[Finding]:

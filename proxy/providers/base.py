@@ -8,6 +8,7 @@ from typing import Protocol, Self
 from proxy.wire.answer import ChatAnswer
 from proxy.wire.chat import ChatRequest
 from proxy.wire.usage import Usage
+from routing import RateLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Patience:
 
 class ChatStream(Protocol):
     """A streamed answer whose first event has come and is no error."""
+
+    limits: RateLimits | None  #: what its headers said of the provider's limits
 
     @property
     def usage(self) -> Usage | None:

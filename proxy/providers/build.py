@@ -16,12 +16,11 @@ _AZURE_API_VERSION = "2024-10-21"
 
 def build_provider(name: str, settings: ProviderConfig) -> Provider:
     """The adapter for one configured provider. Opens no connection yet."""
-    credential = settings.credential
     openai = OpenAISettings(
         name=name,
         base_url=settings.base_url,
         dialect=dialect_for(settings.kind, settings.dialect, settings.base_url),
-        credential=credential,
+        credentials=settings.credentials,
         api_version=settings.api_version or _AZURE_API_VERSION,
         headers=settings.headers,
     )

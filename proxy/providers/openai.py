@@ -4,25 +4,41 @@ failures.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import monotonic, time
 
 import orjson
 
-from proxy.errors import UpstreamError, UpstreamFailure
+from proxy.errors import (
+    UpstreamAuthError,
+    UpstreamError,
+    UpstreamFailure,
+    UpstreamQuotaExhausted,
+    UpstreamUnavailable,
+)
 from proxy.providers.base import ChatStream, Patience
+from proxy.providers.credentials import Credential, Credentials
 from proxy.providers.dialects import Dialect, chat_url
 from proxy.providers.failures import Scrubber, classify, classify_inside
+from proxy.providers.ratelimits import read_rate_limits
 from proxy.providers.sse import SSEStream, read_body
 from proxy.providers.transport import URL, Content, Headers, Request, Response, Transport, let_go
 from proxy.providers.transport.errors import TransportError, name_failure
 from proxy.wire.answer import ChatAnswer, ErrorAnswer, MalformedAnswer, read_chat_answer
 from proxy.wire.chat import ChatRequest
 from proxy.wire.failure import read_error
+from routing import RateLimits
 
 #: No answer of a chat model is larger; more than this is not read into memory.
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 256 * 1024
+#: How long a credential rests after a 429 that names no time, and at most, in seconds.
+_COOLED_S = 5.0
+_MAX_COOLED_S = 60.0
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +48,7 @@ class OpenAISettings:
     name: str
     base_url: str
     dialect: Dialect
-    credential: str | None
+    credentials: Sequence[str] = ()  #: they rotate; none for a server that wants no key
     api_version: str = ""
     headers: Mapping[str, str] | None = None
 
@@ -45,17 +61,22 @@ class OpenAIProvider:
         self.name = settings.name
         self._dialect = settings.dialect
         self._transport = transport
-        self._scrub = Scrubber([settings.credential or "", *(settings.headers or {}).values()], settings.base_url)
+        self._scrub = Scrubber([*settings.credentials, *(settings.headers or {}).values()], settings.base_url)
+        self._credentials = Credentials(settings.credentials or [""])
         self._urls: dict[str, URL] = {}  # by model; as many as the config has targets here
-        # Everything but Content-Length is known now. Host comes with the first URL: all of them share it.
-        headers = [
+        # Everything but Host and Content-Length is known now.
+        common = [
             ("accept-encoding", "identity"),
             ("content-type", "application/json"),
             *(settings.headers or {}).items(),
         ]
-        if settings.credential is not None:
-            headers.append((settings.dialect.key_header, settings.dialect.key_prefix + settings.credential))
-        self._headers = Headers([(name.encode(), value.encode()) for name, value in headers])
+        self._headers = {
+            credential.id: Headers([(name.encode(), value.encode()) for name, value in [*common, *key]])
+            for credential, key in (
+                (one, [(settings.dialect.key_header, settings.dialect.key_prefix + one.secret)] if one.secret else [])
+                for one in self._credentials
+            )
+        }
 
     async def answer(self, model: str, request: ChatRequest, patience: Patience) -> ChatAnswer:
         """See `Provider.answer`."""
@@ -66,12 +87,15 @@ class OpenAIProvider:
             "idle": patience.idle_s,
             "total": patience.total_s,
         }
-        response = await self._send(model, self._encode(model, request), timeout)
+        credential, sent_at = self._pick(), monotonic()
+        response = await self._send(model, self._encode(model, request), timeout, credential)
         try:
             if response.status_code != 200:
-                raise await self._refusal(response)
-            body = await read_body(response, _MAX_ANSWER_BYTES)
-            return read_chat_answer(body)
+                raise await self._refusal(response, credential)
+            limits = self._limits(response, sent_at)
+            answer = read_chat_answer(await read_body(response, _MAX_ANSWER_BYTES))
+            self._credentials.worked(credential)
+            return answer if limits is None else replace(answer, limits=limits)
         except ErrorAnswer as answer:
             raise classify_inside(self.name, answer.error, self._scrub) from answer
         except MalformedAnswer as error:
@@ -91,15 +115,18 @@ class OpenAIProvider:
             "idle": patience.idle_s,
             "total": patience.total_s,
         }
-        response = await self._send(model, self._encode(model, request), timeout)
+        credential, sent_at = self._pick(), monotonic()
+        response = await self._send(model, self._encode(model, request), timeout, credential)
         opened = False
         try:
             if response.status_code != 200:
-                raise await self._refusal(response)
+                raise await self._refusal(response, credential)
             if "text/event-stream" not in response.headers.get("content-type", "").lower():
                 raise UpstreamError(f"Provider '{self.name}' was asked for a stream and sent something else.")
             stream = SSEStream(self.name, response, request, patience, self._scrub)
+            stream.limits = self._limits(response, sent_at)
             await stream.begin()
+            self._credentials.worked(credential)
             opened = True
         except TransportError as error:
             raise name_failure(error, self.name) from error
@@ -112,12 +139,35 @@ class OpenAIProvider:
         """See `Provider.aclose`."""
         await self._transport.aclose()
 
-    async def _send(self, model: str, body: bytes, timeouts: Mapping[str, float | None]) -> Response:
+    def _pick(self) -> Credential:
+        """The credential to use. Raises UpstreamFailure while none is fit for use."""
+        now = monotonic()
+        credential = self._credentials.pick(now)
+        if credential is not None:
+            return credential
+        failure: UpstreamFailure
+        if all(standing == "parked" for _, standing, _ in self._credentials.states(now)):
+            failure = UpstreamAuthError(
+                f"Provider '{self.name}' refused this gateway's credentials, which are left out for a while. Your own "
+                "key is fine; whoever runs this gateway must mend the provider's."
+            )
+        else:
+            failure = UpstreamUnavailable(f"Every credential for provider '{self.name}' is at its limit.")
+            failure.retry_after_s = self._credentials.usable_in_s(now)
+        raise failure
+
+    def _limits(self, response: Response, sent_at: float) -> RateLimits | None:
+        # Each credential has limits of its own: with several, what one is told says nothing about the target.
+        return read_rate_limits(response.headers, sent_at, time()) if len(self._headers) == 1 else None
+
+    async def _send(
+        self, model: str, body: bytes, timeouts: Mapping[str, float | None], credential: Credential
+    ) -> Response:
         # A stream costs httpx 1.6 µs to wrap, the same bytes as content 7.7 µs; the transport adds Content-Length.
         request = Request(
             "POST",
             self._urls.get(model) or self._make_url(model),
-            headers=self._headers,
+            headers=self._headers[credential.id],
             stream=Content(body),
             extensions={"timeout": timeouts},
         )
@@ -146,13 +196,27 @@ class OpenAIProvider:
             body["messages"] = _translate_roles(body["messages"], dialect.roles)
         return orjson.dumps(body)
 
-    async def _refusal(self, response: Response) -> UpstreamFailure:
-        """The failure that a status other than 200 stands for."""
+    async def _refusal(self, response: Response, credential: Credential) -> UpstreamFailure:
+        """The failure that a status other than 200 stands for; what it says of our credential is kept in mind."""
         try:
             body = await read_body(response, _MAX_ERROR_BYTES)
         except (TransportError, MalformedAnswer):
             body = b""  # the status says enough
-        return classify(self.name, response.status_code, read_error(body), response.headers, self._scrub)
+        failure = classify(self.name, response.status_code, read_error(body), response.headers, self._scrub)
+        self._blame(credential, failure)
+        return failure
+
+    def _blame(self, credential: Credential, failure: UpstreamFailure) -> None:
+        now = monotonic()
+        if isinstance(failure, UpstreamAuthError | UpstreamQuotaExhausted):
+            self._credentials.park(credential, now)
+            _logger.warning("provider %s: credential %s was refused (%s)", self.name, credential.id, failure.kind)
+        elif failure.cause == "rate_limited" and len(self._headers) > 1:
+            asked_s = _COOLED_S if failure.retry_after_s is None else failure.retry_after_s
+            self._credentials.cool(credential, min(asked_s, _MAX_COOLED_S), now)
+        else:
+            return
+        failure.has_spare = self._credentials.usable_in_s(now) == 0
 
 
 def _translate_roles(messages: object, roles: Mapping[str, str]) -> object:

@@ -16,6 +16,7 @@ from proxy.wire.chat import ChatRequest
 from proxy.wire.chunks import ChatChunks
 from proxy.wire.stream import EventTooLarge, SSESplitter
 from proxy.wire.usage import Usage
+from routing import RateLimits
 
 #: How long to wait after [DONE] for the body's own end, which lets the connection be used again.
 _LINGER_S = 0.5
@@ -27,6 +28,7 @@ class SSEStream:
     def __init__(
         self, provider: str, response: Response, request: ChatRequest, patience: Patience, scrub: Scrubber
     ) -> None:
+        self.limits: RateLimits | None = None  #: see `ChatStream.limits`
         self._provider = provider
         self._response = response
         self._scrub = scrub

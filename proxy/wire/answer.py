@@ -10,6 +10,7 @@ import orjson
 
 from proxy.wire.failure import ErrorAnswer, MalformedAnswer, find_error
 from proxy.wire.usage import Usage, read_usage
+from routing import RateLimits
 
 __all__ = ["ChatAnswer", "ErrorAnswer", "MalformedAnswer", "read_chat_answer"]
 
@@ -20,6 +21,7 @@ class ChatAnswer:
 
     body: bytes  #: the upstream's own bytes, unless something had to be mended
     usage: Usage | None  #: None if the upstream reported none
+    limits: RateLimits | None = None  #: what its headers said of the provider's limits
 
 
 def read_chat_answer(raw: bytes) -> ChatAnswer:

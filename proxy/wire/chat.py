@@ -38,6 +38,7 @@ class ChatRequest:
     stream: bool
     include_usage: bool  #: did the client itself ask for `stream_options.include_usage`?
     n: int  #: choices asked for
+    size_bytes: int = 0  #: of the body as it came
 
 
 def parse_chat_request(raw: bytes) -> ChatRequest:
@@ -73,7 +74,7 @@ def parse_chat_request(raw: bytes) -> ChatRequest:
             "The 'stream_options' parameter is only allowed when 'stream' is enabled.", param="stream_options"
         )
     include_usage = options is not None and options.get("include_usage") is True
-    return ChatRequest(body, body["model"], stream, include_usage, body.get("n") or 1)
+    return ChatRequest(body, body["model"], stream, include_usage, body.get("n") or 1, len(raw))
 
 
 # -- what is checked beyond the type --

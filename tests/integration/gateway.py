@@ -48,28 +48,37 @@ models:
   chat:
     aliases: [gpt-4o-mini, org/chat-v1]
     timeouts: {{connect: 1s, first_token: 1s, idle: 1s, total: 10s, commit_after: 5s}}
+    retries: {{max_attempts: 1}}
     targets: [{{provider: main, model: up-chat}}]
   chat-httpx:
     timeouts: {{connect: 1s, first_token: 1s, idle: 1s, total: 10s, commit_after: 5s}}
+    retries: {{max_attempts: 1}}
     targets: [{{provider: main-httpx, model: up-chat}}]
   pair:                     # both targets are the same upstream: its script says what the first and the second get
     timeouts: {{connect: 1s, first_token: 500ms, idle: 1s, total: 10s, commit_after: 5s}}
+    retries: {{max_attempts: 2}}
     targets: [{{provider: main, model: up-one}}, {{provider: main, model: up-two}}]
   pair-httpx:
     timeouts: {{connect: 1s, first_token: 500ms, idle: 1s, total: 10s, commit_after: 5s}}
+    retries: {{max_attempts: 2}}
     targets: [{{provider: main-httpx, model: up-one}}, {{provider: main-httpx, model: up-two}}]
   patient:                  # commits early, and waits long behind the comments
     timeouts: {{connect: 1s, first_token: 800ms, idle: 1s, total: 10s, commit_after: 200ms}}
+    retries: {{max_attempts: 2}}
     targets: [{{provider: main, model: up-one}}, {{provider: main, model: up-two}}]
   falls-back:
     timeouts: {{connect: 1s, first_token: 1s, idle: 1s, total: 10s}}
+    retries: {{max_attempts: 2}}
     targets: [{{provider: main, model: up-chat}}]
     fallbacks: [{{on: unavailable, model: spare}}]
   spare:
+    retries: {{max_attempts: 1}}
     targets: [{{provider: spare, model: up-spare}}]
   refused:
+    retries: {{max_attempts: 1}}
     targets: [{{provider: nowhere, model: up-chat}}]
   sim:
+    retries: {{max_attempts: 1}}
     targets: [{{provider: simulated, model: sim-1}}]
 teams:
   platform:

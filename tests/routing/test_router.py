@@ -1,23 +1,49 @@
 import pytest
 
-from routing import Facts, Router, Target
+from routing import Facts, Fleet, Group, RetrySettings, Router
+from tests.routing.fleets import CHEAP, DEAR, Play, a_target, names
 
-FAST, CHEAP = Target("a/fast", "a", "fast"), Target("b/cheap", "b", "cheap")
-
-
-def test_a_plan_names_its_strategy_and_every_target_of_the_model() -> None:
-    plan = Router({"chat": [FAST, CHEAP]}).plan(Facts("chat", stream=False))
-    assert plan.strategy == "round_robin"
-    assert [candidate.target for candidate in plan.candidates] == [FAST, CHEAP]
+FAST, CHEAP_ONE = a_target("fast", DEAR), a_target("cheap", CHEAP)
 
 
-def test_models_take_turns_independently() -> None:
-    router = Router({"one": [FAST, CHEAP], "two": [FAST, CHEAP]})
-    router.plan(Facts("one", stream=True))
-    assert router.plan(Facts("two", stream=True)).candidates[0].target == FAST
-    assert router.plan(Facts("one", stream=True)).candidates[0].target == CHEAP
+def test_each_model_keeps_its_own_turn() -> None:
+    both = Group([FAST, CHEAP_ONE])
+    router = Router({"one": both, "two": both})
+    play = Play(router, "one")
+    assert [play.first(0), Play(router, "two").first(0), play.first(0)] == ["fast", "fast", "cheap"]
 
 
-def test_a_model_that_is_not_configured_is_a_fault_of_the_caller() -> None:
+def test_a_model_that_is_not_configured_is_a_key_error() -> None:
     with pytest.raises(KeyError):
-        Router({"chat": [FAST]}).plan(Facts("other", stream=False))
+        Play(Router({"chat": Group([FAST])}), "other").first(0)
+
+
+def test_a_model_without_targets_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Router({"chat": Group([])})
+
+
+def test_what_was_learned_outlives_the_router() -> None:
+    fleet = Fleet()
+    play = Play(Router({"chat": Group([FAST])}, fleet))
+    for now in range(5):
+        play.outcome("fast", "failed", float(now))
+    again = Router({"chat": Group([FAST, CHEAP_ONE])}, fleet)
+    plan = again.plan(Facts("chat", stream=True), 6.2, play.rng)
+    assert names(plan.candidates) == ["cheap"]
+
+
+def test_retries_are_a_share_of_the_calls_and_a_floor() -> None:
+    settings = RetrySettings(max_ratio=0.2, floor_per_s=1.0)
+    play = Play(Router({"chat": Group([FAST], retries=settings)}))
+    for _ in range(100):
+        play.first(0)
+    allowed = sum(play.router.may_retry(play.facts(), 0) for _ in range(100))
+    assert allowed == 30  # 20 of a hundred calls, and ten seconds' worth of one a second
+
+
+def test_planning_a_retry_deposits_nothing() -> None:
+    settings = RetrySettings(max_ratio=1.0, floor_per_s=0.0)
+    play = Play(Router({"chat": Group([FAST], retries=settings)}))
+    play.first(0, tried=("p/fast",))
+    assert not play.router.may_retry(play.facts(), 0)

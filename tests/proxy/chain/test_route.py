@@ -1,13 +1,16 @@
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 
 from proxy.call import Answer, Call, Principal
-from proxy.chain.catalogue import Catalogue, Fallback, Model
+from proxy.chain.catalogue import Catalogue, Fallback, Model, Static
 from proxy.chain.route import Route
 from proxy.errors import (
     Cause,
     GatewayError,
+    Overloaded,
+    UpstreamAuthError,
     UpstreamError,
     UpstreamMisconfigured,
     UpstreamRejected,
@@ -18,7 +21,7 @@ from proxy.observe import Metrics
 from proxy.providers import Patience
 from proxy.wire.answer import ChatAnswer
 from proxy.wire.usage import Usage
-from routing import Router, Target
+from routing import Group, Router, Target
 from tests.calls import PATIENCE, ScriptedProvider, ScriptedStream, a_call
 
 OK = ChatAnswer(b'{"ok":true}', Usage(5, 2))
@@ -37,15 +40,29 @@ class Bench:
     ) -> None:
         self.metrics = Metrics()
         self.now = 0.0
-        targets = {"chat": [Target(f"{p.name}/m", p.name, "m") for p in providers]}
+        targets = {"chat": Group([Target(f"{p.name}/m", p.name, "m") for p in providers])}
         models = [Model("chat", (), patience, 15, tuple(fallbacks))]
         everyone = list(providers)
         if large is not None:
-            targets["large"] = [Target(f"{large.name}/l", large.name, "l")]
+            targets["large"] = Group([Target(f"{large.name}/l", large.name, "l")])
             models.append(Model("large", (), patience, 15, ()))
             everyone.append(large)
         by_name = {p.name: p for p in everyone}
-        self.route = Route(Router(targets), Catalogue(models), by_name, self.metrics, lambda: self.now)
+        self.slept: list[float] = []
+        self.route = Route(
+            Router(targets),
+            Catalogue(models),
+            by_name,
+            self.metrics,
+            lambda: self.now,
+            Random(1),
+            wall_clock=lambda: 1_700_000_000.0,
+            sleep=self._sleep,
+        )
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
 
     async def ask(self, call: Call | None = None) -> tuple[Call, Answer | GatewayError]:
         call = call or a_call()
@@ -155,4 +172,101 @@ async def test_no_attempt_begins_after_the_deadline() -> None:
 async def test_attempts_are_bounded_however_many_targets_there_are() -> None:
     call, error = await Bench([ScriptedProvider(f"p{number}", [DOWN]) for number in range(12)]).ask()
     assert error is DOWN
-    assert len(call.attempts) == 8
+    assert len(call.attempts) == 4
+
+
+async def test_a_target_alone_is_asked_again_after_a_pause() -> None:
+    bench = Bench([ScriptedProvider("a", [DOWN, UpstreamTimeout("late"), OK])])
+    call, answer = await bench.ask()
+    assert isinstance(answer, Answer)
+    assert [attempt.error for attempt in call.attempts] == ["upstream_unavailable", "upstream_timeout", None]
+    assert len(bench.slept) == 2
+    assert bench.slept[0] <= 0.1
+    assert bench.slept[1] <= 0.2
+
+
+@pytest.mark.parametrize("failure", [UpstreamMisconfigured("x"), rejected("rate_limited", 429), rejected(None)])
+async def test_a_target_that_would_say_the_same_is_not_asked_again(failure: Exception) -> None:
+    bench = Bench([ScriptedProvider("a", [failure])])
+    call, error = await bench.ask()
+    assert error is failure
+    assert (len(call.attempts), bench.slept) == (1, [])
+
+
+async def test_nobody_is_asked_when_the_deadline_would_pass_first() -> None:
+    bench = Bench([ScriptedProvider("a", [DOWN])], patience=Patience(1, 5, 5, 0.001))
+    call, error = await bench.ask()
+    assert error is DOWN
+    assert len(call.attempts) == 1
+
+
+async def test_a_target_at_its_providers_limit_is_not_asked_until_it_has_room() -> None:
+    limited = rejected("rate_limited", 429)
+    limited.retry_after_s = 20.0
+    provider = ScriptedProvider("a", [limited, OK])
+    bench = Bench([provider])
+    assert (await bench.ask())[1] is limited
+    call, error = await bench.ask()
+    assert isinstance(error, Overloaded)
+    assert error.retry_after_s == pytest.approx(20.0)
+    assert call.attempts == []
+    bench.now = 21.0
+    assert isinstance((await bench.ask())[1], Answer)
+    assert len(provider.asked) == 2
+
+
+async def test_a_broken_target_is_left_alone_and_then_probed_by_one_call() -> None:
+    broken, other = ScriptedProvider("a", [DOWN]), ScriptedProvider("b", [OK])
+    bench = Bench([broken, other])
+    for _ in range(40):
+        assert isinstance((await bench.ask())[1], Answer)
+    assert len(broken.asked) == 5  # then its breaker is open
+    bench.now += 60
+    for _ in range(4):
+        await bench.ask()
+    assert len(broken.asked) == 6
+
+
+async def test_each_fallback_has_an_attempt_left_however_often_the_model_failed() -> None:
+    large = ScriptedProvider("big", [OK])
+    bench = Bench([ScriptedProvider("a", [DOWN])], [Fallback("unavailable", "large")], large)
+    call, answer = await bench.ask()
+    assert isinstance(answer, Answer)
+    assert [attempt.provider for attempt in call.attempts] == ["a", "a", "a", "big"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_static_answer_ends_the_call_well_and_counts_as_the_failure_it_hides(stream: bool) -> None:
+    steps = [Fallback("context_length", None, Static("No.")), Fallback("unavailable", None, Static("Later."))]
+    bench = Bench([ScriptedProvider("a", [DOWN])], steps)
+    call, answer = await bench.ask(a_call(stream=stream))
+    assert isinstance(answer, Answer)
+    assert (answer.status, answer.source, call.fallback) == (200, "static", "static")
+    assert (call.error, call.failed_status) == ("upstream_unavailable", 503)
+    text = answer.body if answer.blocks is None else b"".join([block async for block in answer.blocks])
+    assert b"Later." in text
+    assert text.endswith(b"data: [DONE]\n\n") is stream
+
+
+async def test_a_static_answer_with_a_status_of_its_own_is_json_even_for_a_stream() -> None:
+    bench = Bench([ScriptedProvider("a", [DOWN])], [Fallback("unavailable", None, Static("Later.", 503))])
+    _, answer = await bench.ask(a_call(stream=True))
+    assert isinstance(answer, Answer)
+    assert (answer.status, answer.blocks) == (503, None)
+
+
+async def test_the_providers_total_is_what_is_left_of_the_call() -> None:
+    provider = ScriptedProvider("a", [OK])
+    bench = Bench([provider])
+    await bench.ask(a_call(headers={b"x-stainless-read-timeout": b"10"}))
+    assert provider.patience[0].total_s == pytest.approx(9.8)
+
+
+async def test_another_credential_of_the_same_target_is_tried_at_once() -> None:
+    refused = UpstreamAuthError("no")
+    refused.has_spare = True
+    bench = Bench([ScriptedProvider("a", [refused, OK])])
+    call, answer = await bench.ask()
+    assert isinstance(answer, Answer)
+    assert [attempt.error for attempt in call.attempts] == ["upstream_auth", None]
+    assert bench.slept == []

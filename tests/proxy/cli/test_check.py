@@ -9,7 +9,7 @@ from proxy.config import json_schema
 GOOD = """\
 version: 1
 providers: {p: {kind: demo}}
-models: {chat: {strategy: cheapest, targets: [{provider: p, model: m}]}}
+models: {chat: {hedge: {max_extra_cost: 5%}, targets: [{provider: p, model: m}]}}
 teams: {t: {keys: [{name: k, key: sk-way-0123456789}]}}
 """
 
@@ -25,7 +25,7 @@ def test_a_config_that_holds_is_summed_up_with_its_warnings(file: Path, capsys: 
     assert main(["check", "--config", str(file)]) == 0
     out, err = capsys.readouterr()
     assert out.startswith(f"{file}: holds: 1 provider, 1 model, 1 team, 1 warning; hash ")
-    assert err.startswith(f"warning: {file}:3:17: models.chat.strategy: this version orders targets by round_robin")
+    assert err.startswith(f"warning: {file}:3:25: models.chat.hedge.max_extra_cost: accepted, but this version")
 
 
 def test_faults_are_printed_and_the_exit_code_says_so(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,7 +35,7 @@ def test_faults_are_printed_and_the_exit_code_says_so(file: Path, capsys: pytest
     assert out == ""
     assert err.splitlines() == [
         f"{file}:1:10: version: expected 1",
-        f"{file}:3:58: models.chat.targets[0].provider: there is no such provider (known: p)",
+        f"{file}:3:67: models.chat.targets[0].provider: there is no such provider (known: p)",
         f"{file}: 2 faults",
     ]
 

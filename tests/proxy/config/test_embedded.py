@@ -17,7 +17,7 @@ def test_the_default_holds_without_any_providers_key_and_without_warnings() -> N
 def test_providers_of_the_environment_are_added_and_named() -> None:
     environ = {**KEY, "OPENAI_API_KEY": "sk-real-123", "LOCAL_MODEL_ENDPOINT": "http://127.0.0.1:11434/v1"}
     config = load_default(environ).config
-    assert config.providers["openai"].credential == "sk-real-123"
+    assert config.providers["openai"].credentials == ("sk-real-123",)
     assert config.models["gpt-4o-mini"].targets[0].provider == "openai"
     assert "gpt-4o-mini" not in config.models["chat"].aliases
     assert detected(environ).found == {"openai": "OPENAI_API_KEY", "local": "LOCAL_MODEL_ENDPOINT"}

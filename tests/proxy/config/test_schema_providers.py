@@ -77,7 +77,7 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict[str, obj
 
 
 def test_a_local_server_needs_no_key() -> None:
-    assert provider(kind="openai", base_url="http://127.0.0.1:8000/v1").credential is None
+    assert provider(kind="openai", base_url="http://127.0.0.1:8000/v1").credentials == ()
 
 
 def test_what_a_header_says_is_shown_nowhere() -> None:
@@ -91,6 +91,7 @@ def test_a_flag_may_come_from_the_environment_as_text() -> None:
     assert provider(kind="demo", reuse="false").reuse is False
 
 
-def test_the_first_of_several_keys_is_the_credential() -> None:
-    assert provider(kind="openai", api_keys=["sk-1", "sk-2"]).credential == "sk-1"
-    assert provider(kind="openai", base_url="http://h/v1").credential is None
+def test_one_key_or_several_are_the_credentials() -> None:
+    assert provider(kind="openai", api_keys=["sk-1", "sk-2"]).credentials == ("sk-1", "sk-2")
+    assert provider(kind="openai", api_key="sk-1").credentials == ("sk-1",)
+    assert provider(kind="openai", base_url="http://h/v1").credentials == ()

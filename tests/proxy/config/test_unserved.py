@@ -14,16 +14,20 @@ PATTERNS = [".".join(pattern) for pattern, _ in _UNSERVED]
 @pytest.mark.parametrize(
     ("data", "path", "word"),
     [
-        ({"models": {"m": {"strategy": "cheapest"}}}, ("models", "m", "strategy"), "round_robin"),
+        ({"models": {"m": {"rescue": True}}}, ("models", "m", "rescue"), "not act"),
         ({"teams": {"t": {"quotas": [{"usd": 1}]}}}, ("teams", "t", "quotas"), "NOT enforce"),
         ({"teams": {"t": {"limits": {"rpm": 1}}}}, ("teams", "t", "limits"), "NOT enforce"),
         ({"teams": {"t": {"keys": [{"limits": {"rpm": 1}}]}}}, ("teams", "t", "keys", 0, "limits"), "NOT enforce"),
         (
-            {"models": {"m": {"targets": [{}, {"capacity": {"rpm": 1}}]}}},
-            ("models", "m", "targets", 1, "capacity"),
+            {"models": {"m": {"targets": [{}, {"drop_params": ["seed"]}]}}},
+            ("models", "m", "targets", 1, "drop_params"),
             "not act",
         ),
-        ({"models": {"m": {"fallbacks": [{"static": "x"}]}}}, ("models", "m", "fallbacks", 0, "static"), "not act"),
+        (
+            {"models": {"m": {"fallbacks": [{"cache": "semantic"}]}}},
+            ("models", "m", "fallbacks", 0, "cache"),
+            "not act",
+        ),
         ({"state": {"url": "redis://h"}}, ("state",), "not act"),
     ],
 )

@@ -67,7 +67,7 @@ class Upstream(httpx.AsyncBaseTransport):
 
 
 def provider(upstream: Upstream, dialect: str = "openai", **settings: Any) -> OpenAIProvider:
-    known = {"name": "p", "base_url": "http://up/v1", "dialect": DIALECTS[dialect], "credential": "sk-cred-123456"}
+    known = {"name": "p", "base_url": "http://up/v1", "dialect": DIALECTS[dialect], "credentials": ["sk-cred-123456"]}
     return OpenAIProvider(OpenAISettings(**{**known, **settings}), upstream)
 
 
@@ -143,7 +143,7 @@ async def test_the_clients_own_request_is_not_changed_by_an_attempt() -> None:
 
 async def test_a_local_server_gets_no_credential() -> None:
     upstream = Upstream(ok())
-    await provider(upstream, credential=None).answer("gpt", request(), PATIENCE)
+    await provider(upstream, credentials=()).answer("gpt", request(), PATIENCE)
     assert upstream.request is not None
     assert "authorization" not in upstream.request.headers
 
@@ -193,3 +193,91 @@ async def test_a_rejection_reaches_the_caller_without_our_credential() -> None:
         await provider(Upstream(error_response(400, content))).answer("gpt", request(), PATIENCE)
     assert caught.value.message == "Bad key [key]"
     assert (caught.value.code, caught.value.param) == ("x", "y")
+
+
+class Turns(Upstream):
+    """An upstream that answers each request with the next of its answers, and keeps the keys that were sent."""
+
+    def __init__(self, *answers: httpx.Response) -> None:
+        super().__init__(answers[0])
+        self._answers = list(answers)
+        self.keys: list[str] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.keys.append(request.headers["authorization"].removeprefix("Bearer "))
+        self._answer = self._answers.pop(0)
+        return await super().handle_async_request(request)
+
+
+def refused(status: int, **headers: str) -> httpx.Response:
+    return httpx.Response(status, headers=headers, stream=Stream(b'{"error":{"message":"no"}}'))
+
+
+async def ask(one: OpenAIProvider) -> UpstreamFailure | None:
+    try:
+        await one.answer("gpt", request(), PATIENCE)
+    except UpstreamFailure as failure:
+        return failure
+    return None
+
+
+async def test_several_credentials_take_turns() -> None:
+    upstream = Turns(ok(), ok(), ok())
+    one = provider(upstream, credentials=["sk-one-1", "sk-two-2"])
+    for _ in range(3):
+        assert await ask(one) is None
+    assert upstream.keys == ["sk-one-1", "sk-two-2", "sk-one-1"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+async def test_a_credential_at_fault_makes_way_for_the_next_one(status: int) -> None:
+    upstream = Turns(refused(status), ok(), ok())
+    one = provider(upstream, credentials=["sk-one-1", "sk-two-2"])
+    failure = await ask(one)
+    assert failure is not None
+    assert failure.has_spare
+    assert [await ask(one), await ask(one)] == [None, None]
+    assert upstream.keys == ["sk-one-1", "sk-two-2", "sk-two-2"]
+
+
+async def test_when_every_credential_is_refused_the_provider_is_not_asked_any_more() -> None:
+    upstream = Turns(refused(401), refused(401))
+    one = provider(upstream, credentials=["sk-one-1", "sk-two-2"])
+    assert (await ask(one) or UpstreamFailure("")).has_spare
+    assert not (await ask(one) or UpstreamFailure("")).has_spare
+    failure = await ask(one)
+    assert isinstance(failure, UpstreamAuthError)
+    assert len(upstream.keys) == 2
+
+
+async def test_when_every_credential_is_at_its_limit_the_caller_is_told_for_how_long() -> None:
+    upstream = Turns(refused(429, **{"retry-after": "9"}), refused(429, **{"retry-after": "20"}))
+    one = provider(upstream, credentials=["sk-one-1", "sk-two-2"])
+    await ask(one)
+    await ask(one)
+    failure = await ask(one)
+    assert isinstance(failure, UpstreamUnavailable)
+    assert failure.retry_after_s == pytest.approx(9, abs=0.5)
+
+
+async def test_a_sole_credentials_429_is_left_to_routing() -> None:
+    upstream = Turns(refused(429), ok())
+    one = provider(upstream)
+    failure = await ask(one)
+    assert failure is not None
+    assert not failure.has_spare
+    assert await ask(one) is None
+
+
+LIMITS = {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "59"}
+
+
+async def test_what_an_answer_says_of_the_providers_limits_comes_with_it() -> None:
+    def answer() -> httpx.Response:
+        return httpx.Response(200, headers=LIMITS, stream=Stream(json.dumps(COMPLETION).encode()))
+
+    limits = (await provider(Turns(answer())).answer("gpt", request(), PATIENCE)).limits
+    assert limits is not None
+    assert (limits.limit_requests, limits.remaining_requests) == (60, 59)
+    several = provider(Turns(answer()), credentials=["sk-one-1", "sk-two-2"])
+    assert (await several.answer("gpt", request(), PATIENCE)).limits is None  # it is the credential's

@@ -1,0 +1,141 @@
+"""Every target's state, by name: health, breaker, pacer, limit. One fleet outlives the worlds: a reload keeps what was
+learned, and two models that share a target share its state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isfinite
+from typing import Final
+
+from routing.breaker import Breaker, BreakerSettings
+from routing.concurrency import ConcurrencyLimit
+from routing.health import Health
+from routing.pacer import Pacer
+from routing.types import Capacity, Outcome, Target
+
+#: A 429 that names no time: doubled for each that follows, up to the second figure.
+_BLOCKED_S: Final = 1.0
+_MAX_BLOCKED_S: Final = 10.0
+#: All of a provider's credentials were refused.
+_REFUSED_S: Final = 60.0
+
+#: What the breaker makes of an outcome. A 429 is the credential's matter, a 400 the client's: it learns nothing.
+_BREAKS: Final = {"ok": False, "cut": True, "failed": True, "timeout": True}
+#: From that many first tokens on, a target is no stranger.
+_KNOWN_SAMPLES: Final = 5
+
+
+class TargetState:
+    """One target's. Who sends an attempt calls `began`, and `ended` once, whatever becomes of it."""
+
+    __slots__ = ("_refusals", "breaker", "capacity", "health", "in_flight", "limit", "pacer")
+
+    def __init__(self, capacity: Capacity, breaker: BreakerSettings) -> None:
+        self.capacity = capacity
+        self.breaker = Breaker(breaker)
+        self.pacer = Pacer(capacity.rpm, capacity.tpm)
+        self.limit = _limit_of(capacity)
+        self.health = Health()
+        self.in_flight = 0
+        self._refusals = 0  # 429s in a row
+
+    def adapt(self, capacity: Capacity) -> None:
+        """Another config says what it can take: what was learned of its health stays."""
+        self.capacity = capacity
+        self.pacer = Pacer(capacity.rpm, capacity.tpm)
+        self.limit = _limit_of(capacity)
+        if self.limit is not None:
+            for _ in range(self.in_flight):
+                self.limit.began()
+
+    def obstacle(self, tokens: int, now: float) -> tuple[str, float | None] | None:
+        """Why no attempt of that many tokens may be sent now, and for how many seconds; None if it may."""
+        if not self.breaker.is_allowed(now):
+            return "breaker open", self.breaker.open_for_s(now)
+        if self.limit is not None and not self.limit.is_allowed():
+            return "concurrency limit", None
+        wait_s = self.pacer.wait_s(tokens, now)
+        return ("rate limit", wait_s) if wait_s > 0 else None
+
+    def is_stranger(self) -> bool:
+        """Is it being tried out already, while nobody knows it yet? A herd would find out all at once: the first few
+        answers are waited for, one more attempt at a time.
+        """
+        return self.in_flight > self.health.samples < _KNOWN_SAMPLES
+
+    def began(self, tokens: int, now: float) -> None:
+        """An attempt of about that many tokens is being sent."""
+        self.in_flight += 1
+        self.breaker.began(now)
+        if self.limit is not None:
+            self.limit.began()
+        self.pacer.began(tokens, now)
+
+    def ended(self, outcome: Outcome, now: float) -> None:
+        """Learn from what became of an attempt."""
+        self.in_flight -= 1
+        kind = outcome.kind
+        self.breaker.ended(_BREAKS.get(kind), now, outcome.started_at)
+        slowness = self._learn(outcome, now)
+        if self.limit is not None:
+            self.limit.ended(slowness, kind in ("rate_limited", "timeout"), now)
+        if outcome.limits is not None:
+            self.pacer.told(outcome.limits, now)
+        if outcome.reserved_tokens:
+            used = outcome.input_tokens + outcome.output_tokens
+            self.pacer.ended(outcome.reserved_tokens, used if kind == "ok" and used else None, now)
+        if kind == "rate_limited":
+            asked_s = outcome.retry_after_s
+            self.pacer.blocked(min(_MAX_BLOCKED_S, _BLOCKED_S * 2**self._refusals) if asked_s is None else asked_s, now)
+            self._refusals = min(self._refusals + 1, 10)
+        elif kind == "ok":
+            self._refusals = 0
+        elif kind == "refused":
+            self.breaker.cool_down(_REFUSED_S, now)
+
+    def _learn(self, outcome: Outcome, now: float) -> float | None:
+        kind, health = outcome.kind, self.health
+        uncached_tokens = max(0, outcome.input_tokens - outcome.cached_tokens)
+        slowness = None
+        if outcome.ttft_s is not None and isfinite(outcome.ttft_s) and kind in ("ok", "cut", "gone"):
+            slowness = health.began_to_answer(outcome.ttft_s, uncached_tokens, now)
+        if kind in ("ok", "cut"):
+            health.ended(True, now)
+            health.streamed(kind == "cut", now)
+        elif kind in ("failed", "timeout"):
+            health.ended(False, now)
+            if kind == "timeout":
+                health.kept_waiting(outcome.duration_s, uncached_tokens, now)
+        return slowness
+
+
+def _limit_of(capacity: Capacity) -> ConcurrencyLimit | None:
+    wanted = capacity.concurrency
+    return None if wanted is None else ConcurrencyLimit(None if wanted == "auto" else wanted)
+
+
+class Fleet:
+    """All targets of a world and what is known of them."""
+
+    def __init__(self, breaker: BreakerSettings | None = None) -> None:
+        self._breaker = breaker or BreakerSettings()
+        self._states: dict[str, TargetState] = {}
+
+    def __getitem__(self, name: str) -> TargetState:
+        """The state of a target. Raises KeyError for one that never joined."""
+        return self._states[name]
+
+    def join(self, targets: Iterable[Target]) -> None:
+        """Make sure that each has a state, and one that goes by its capacity as it is now."""
+        for target in targets:
+            state = self._states.get(target.name)
+            if state is None:
+                self._states[target.name] = TargetState(target.capacity, self._breaker)
+            elif state.capacity != target.capacity:
+                state.adapt(target.capacity)
+
+    def keep_only(self, names: Iterable[str]) -> None:
+        """Forget all others: no world knows them any more."""
+        wanted = set(names)
+        self._states = {name: state for name, state in self._states.items() if name in wanted}

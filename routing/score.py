@@ -1,0 +1,107 @@
+"""The one scorer: what a target costs, and what its failing the call would.
+
+    score = cost + λ · P(fails, or begins too late) + λ · k · P(stream dies) + what waiting itself is worth
+
+argmin over the candidates: an absolute objective is kept at the least cost, where ranking by cost alone or by latency
+alone keeps neither promise in a brown-out. λ is a price in units of what a call usually costs; it rises while the
+objective is missed. The presets are weights of the same formula.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp
+from typing import Final
+
+from routing.types import Objective, Target
+
+_PER_TOKEN: Final = 1e-6
+#: λ, in costs of a usual call. From 1 (a failure is a call wasted) to what no price difference outweighs.
+_FIRST_LAMBDA: Final = 20.0
+_MIN_LAMBDA: Final = 1.0
+_MAX_LAMBDA: Final = 250.0
+_LAMBDA_STEP: Final = 0.02
+#: λ falls while fewer calls miss than this share of what the objective allows.
+_SPARE: Final = 0.8
+_REFERENCE_KEPT: Final = 0.99
+#: Where nothing has a price, risk alone decides: any unit will do.
+_LEAST_USD: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """The weights of one strategy."""
+
+    name: str
+    cost: float = 1.0
+    miss: float = 1.0  #: times λ
+    cut: float = 6.0  #: times λ
+    wait: float = 0.0  #: of each second to the first token, in costs of a usual call
+    has_objective: bool = True  #: is beginning too late a failure?
+    is_adaptive: bool = True  #: does λ follow what is missed?
+
+
+PRESETS: Final = {
+    preset.name: preset
+    for preset in (
+        Preset("balanced"),
+        Preset("cheapest", has_objective=False, is_adaptive=False),
+        Preset("fastest", cost=0.0, miss=2.0, cut=2.0, wait=100.0, has_objective=False, is_adaptive=False),
+        Preset("reliable", miss=5.0, cut=30.0),
+    )
+}
+
+
+class Tariff:
+    """One target's price for a call, in dollars; a target without a price costs what the dearest would."""
+
+    __slots__ = ("_cached", "_input", "_output")
+
+    def __init__(self, target: Target, dearest: Target | None) -> None:
+        price = target.price or (dearest.price if dearest is not None else None)
+        self._input = price.input * _PER_TOKEN if price is not None else 0.0
+        self._output = price.output * _PER_TOKEN if price is not None else 0.0
+        cached = price.cached_input if price is not None else None
+        self._cached = self._input if cached is None else cached * _PER_TOKEN
+
+    def cost_usd(self, input_tokens: int, warm_tokens: int, output_tokens: float) -> float:
+        """Of a call with these tokens; `warm_tokens` of the input are in the provider's cache."""
+        return (input_tokens - warm_tokens) * self._input + warm_tokens * self._cached + output_tokens * self._output
+
+
+class Promise:
+    """How dear it is to miss a model's objective, learned from how often it is missed."""
+
+    __slots__ = ("_lambda", "_objective", "_preset", "_reference_usd")
+
+    def __init__(self, preset: Preset, objective: Objective, reference_usd: float) -> None:
+        """`reference_usd`: what a call will usually cost where it is cheapest, as far as can be said beforehand."""
+        self._preset = preset
+        self._objective = objective
+        self._lambda = _FIRST_LAMBDA
+        self._reference_usd = max(reference_usd, _LEAST_USD)
+
+    @property
+    def multiplier(self) -> float:
+        """λ, in costs of a usual call."""
+        return self._lambda
+
+    @property
+    def reference_usd(self) -> float:
+        """What a call of this model usually costs where it is cheapest."""
+        return self._reference_usd
+
+    @property
+    def price_usd(self) -> float:
+        """λ in dollars."""
+        return self._lambda * self._reference_usd
+
+    def saw_cheapest(self, cost_usd: float) -> None:
+        """Keep the usual cost up to date."""
+        self._reference_usd += (1 - _REFERENCE_KEPT) * (max(cost_usd, _LEAST_USD) - self._reference_usd)
+
+    def learn(self, is_missed: bool) -> None:
+        """Raise λ after a miss, lower it slowly while all is well."""
+        if self._preset.is_adaptive:
+            step = _LAMBDA_STEP * (is_missed - _SPARE * (1 - self._objective.within))
+            self._lambda = min(_MAX_LAMBDA, max(_MIN_LAMBDA, self._lambda * exp(step)))

@@ -1,0 +1,195 @@
+"""cheapest, fastest, reliable and balanced: the presets of the one scorer over a model's targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import erf, exp, log
+from random import Random
+from typing import Final
+
+from routing.affinity import Affinity
+from routing.fleet import Fleet, TargetState
+from routing.forecast import OutputForecast
+from routing.score import Preset, Promise, Tariff
+from routing.types import Candidate, Estimate, Exclusion, Facts, Objective, Outcome, Plan, Target
+
+#: Scores this close are equal: who is asked is left to chance, so that equals share the load.
+_TIE: Final = 0.02
+#: A cached prompt draws calls only as long as its target has no more than this times its share in flight.
+_MAX_OVERLOAD: Final = 1.25
+_SQRT_2: Final = 2.0**0.5
+#: Of a call, before any has been seen.
+_USUAL_INPUT_TOKENS: Final = 1000
+_USUAL_OUTPUT_TOKENS: Final = 200
+#: The 95th percentile of a normal distribution, in deviations.
+_P95: Final = 1.6449
+#: An objective that is missed already can't be kept: then the rest counts as if the call came now.
+_LEAST_LEFT: Final = 0.2
+
+
+class _Member:
+    __slots__ = ("candidate", "state", "target", "tariff")
+
+    def __init__(self, target: Target, state: TargetState, tariff: Tariff, reason: str) -> None:
+        self.target = target
+        self.state = state
+        self.tariff = tariff
+        self.candidate = Candidate(target, reason)
+
+
+class Scored:
+    """One model's targets under one preset."""
+
+    def __init__(self, preset: Preset, targets: Sequence[Target], objective: Objective, fleet: Fleet) -> None:
+        """`targets`: at least one, each of which has joined the fleet."""
+        priced = [target for target in targets if target.price is not None]
+        dearest = max(priced, key=_unit_price, default=None)
+        self.name = preset.name
+        self._preset = preset
+        self._objective = objective
+        self._members = [
+            _Member(target, fleet[target.name], Tariff(target, dearest), preset.name) for target in targets
+        ]
+        self._by_name = {member.target.name: member for member in self._members}
+        usual = min(member.tariff.cost_usd(_USUAL_INPUT_TOKENS, 0, _USUAL_OUTPUT_TOKENS) for member in self._members)
+        self._promise = Promise(preset, objective, usual)
+        self._forecast = OutputForecast()
+        self._affinity = Affinity()
+
+    def plan(self, facts: Facts, now: float, rng: Random) -> Plan:
+        """The targets that may be asked, best first; strangers and those that this call has asked already come last.
+        O(n log n).
+        """
+        output_tokens = self._forecast.expect(facts.max_output_tokens)
+        tokens = facts.input_tokens + int(output_tokens)
+        rated: list[tuple[float, int, _Member]] = []
+        strangers: list[_Member] = []
+        tried: list[_Member] = []
+        excluded: list[Exclusion] = []
+        limit_s = self._limit_s(facts, now)
+        most_in_flight = self._most_in_flight() if facts.sticky is not None else 0.0
+        cheapest = 0.0
+        for position, member in enumerate(self._members):
+            obstacle = unfit(member.target, facts) or member.state.obstacle(tokens, now)
+            if obstacle is not None:
+                excluded.append(Exclusion(member.target, *obstacle))
+            elif member.target.name in facts.tried:
+                tried.append(member)
+            elif member.state.is_stranger():
+                strangers.append(member)
+            else:
+                warm = self._warm(member, facts, most_in_flight, now)
+                cost = member.tariff.cost_usd(facts.input_tokens, warm, output_tokens)
+                if not rated or cost < cheapest:
+                    cheapest = cost
+                rated.append((self._score(member, facts.input_tokens - warm, cost, limit_s, now), position, member))
+        if not (rated or strangers or tried):
+            return self._panic(facts, excluded, now)
+        if rated and not facts.tried:
+            self._promise.saw_cheapest(cheapest)
+        rated.sort()
+        _spread(rated, rng)
+        candidates = [member.candidate for _, _, member in rated]
+        candidates += [member.candidate for member in strangers]
+        candidates += [member.candidate for member in tried]
+        return Plan(self.name, tuple(candidates), tuple(excluded))
+
+    def tokens(self, facts: Facts) -> int:
+        """What an attempt of this call will probably count for at a provider."""
+        return facts.input_tokens + int(self._forecast.expect(facts.max_output_tokens))
+
+    def learn(self, outcome: Outcome, facts: Facts | None, now: float) -> None:
+        """Learn what is the model's to learn: how long answers are, how dear a miss is, which prompts are warm."""
+        kind = outcome.kind
+        if kind in ("rejected", "refused", "gone"):
+            return
+        self._promise.learn(kind != "ok" or (outcome.ttft_s or 0.0) > self._objective.ttft_s)
+        if kind == "ok" and facts is not None:
+            self._forecast.learn(facts.max_output_tokens, outcome.output_tokens)
+            self._affinity.served(facts.sticky, outcome.target, outcome.input_tokens, now)
+
+    def estimate(self, target: str, facts: Facts, now: float) -> Estimate:
+        """What is expected of a target for this call."""
+        member = self._by_name[target]
+        warm = self._warm(member, facts, self._most_in_flight(), now)
+        cost = member.tariff.cost_usd(facts.input_tokens, warm, self._forecast.expect(facts.max_output_tokens))
+        health = member.state.health
+        mean, sigma = health.ratio(now)
+        median_s = health.usual_ttft_s(facts.input_tokens - warm) * exp(mean)
+        limit_s = self._limit_s(facts, now)
+        p_ok = health.p_ok(now)
+        return Estimate(
+            cost_usd=cost,
+            p_ok=p_ok,
+            p_miss=1.0 - p_ok * (0.5 + 0.5 * erf(log(limit_s / median_s) / (sigma * _SQRT_2))),
+            p_cut=health.p_cut(now),
+            ttft_p50_s=median_s,
+            ttft_p95_s=median_s * exp(_P95 * sigma),
+            score=self._score(member, facts.input_tokens - warm, cost, limit_s, now),
+        )
+
+    def _score(self, member: _Member, uncached_tokens: int, cost_usd: float, limit_s: float, now: float) -> float:
+        preset, health = self._preset, member.state.health
+        p_ok = health.p_ok(now)
+        mean, sigma = health.ratio(now)
+        median_s = health.usual_ttft_s(uncached_tokens) * exp(mean)
+        p_miss = 1.0 - p_ok
+        if preset.has_objective:
+            p_miss = 1.0 - p_ok * (0.5 + 0.5 * erf(log(limit_s / median_s) / (sigma * _SQRT_2)))
+        risk = preset.miss * p_miss + preset.cut * health.p_cut(now)
+        score = preset.cost * cost_usd + self._promise.price_usd * risk
+        if preset.wait:
+            score += preset.wait * self._promise.reference_usd * median_s * exp(0.5 * sigma * sigma)
+        return score
+
+    def _limit_s(self, facts: Facts, now: float) -> float:
+        limit_s = self._objective.ttft_s
+        if facts.first_token_at is not None:
+            left_s = facts.first_token_at - now
+            if left_s > _LEAST_LEFT * limit_s:
+                return left_s
+        return limit_s
+
+    def _warm(self, member: _Member, facts: Facts, most_in_flight: float, now: float) -> int:
+        if facts.sticky is None or member.state.in_flight > most_in_flight:
+            return 0
+        return self._affinity.warm_tokens(facts.sticky, member.target.name, facts.input_tokens, now)
+
+    def _most_in_flight(self) -> float:
+        total = sum(member.state.in_flight for member in self._members)
+        return max(2.0, _MAX_OVERLOAD * total / len(self._members))
+
+    def _panic(self, facts: Facts, excluded: list[Exclusion], now: float) -> Plan:
+        """Nobody may be asked. Those whose breakers are open are asked all the same, the likeliest to answer first:
+        refusing the call would be a failure for certain.
+        """
+        shut = [item.target.name for item in excluded if item.reason == "breaker open"]
+        members = [self._by_name[name] for name in shut]
+        members.sort(key=lambda member: (member.target.name in facts.tried, -member.state.health.p_ok(now)))
+        return Plan(
+            self.name, tuple(Candidate(member.target, "all breakers open") for member in members), tuple(excluded)
+        )
+
+
+def unfit(target: Target, facts: Facts) -> tuple[str, None] | None:
+    """Why a target can't serve this call at any time, if so."""
+    if facts.needs and target.lacks and not facts.needs.isdisjoint(target.lacks):
+        return f"lacks {', '.join(sorted(facts.needs & target.lacks))}", None
+    if target.context_tokens is not None and facts.input_tokens > target.context_tokens:
+        return f"context of {target.context_tokens} tokens", None
+    return None
+
+
+def _spread(rated: list[tuple[float, int, _Member]], rng: Random) -> None:
+    """Leave to chance who comes first among equals."""
+    if len(rated) > 1 and rated[1][0] <= rated[0][0] * (1 + _TIE):
+        ties = 2
+        while ties < len(rated) and rated[ties][0] <= rated[0][0] * (1 + _TIE):
+            ties += 1
+        chosen = int(rng.random() * ties)
+        if chosen:
+            rated[0], rated[chosen] = rated[chosen], rated[0]
+
+
+def _unit_price(target: Target) -> float:
+    return target.price.input + target.price.output if target.price is not None else 0.0

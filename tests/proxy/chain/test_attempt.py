@@ -1,0 +1,94 @@
+import pytest
+
+from proxy.call import Attempt, Call
+from proxy.chain.attempt import Report
+from proxy.errors import UpstreamTimeout, UpstreamUnavailable
+from proxy.wire.usage import Usage
+from routing import Facts, Group, Outcome, Router, Target
+from tests.calls import ScriptedStream, a_call
+
+FACTS = Facts("chat", stream=True, input_tokens=300)
+
+
+class Spy(Router):
+    """A router that keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__({"chat": Group([Target("a/m", "a", "m")])})
+        self.told: list[Outcome] = []
+
+    def observe(self, outcome: Outcome, now: float, facts: Facts | None = None) -> None:
+        self.told.append(outcome)
+        super().observe(outcome, now, facts)
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.router, self.now = Spy(), 10.0
+        self.attempt = Attempt("a/m", "m", "a", self.now)
+        self.report = Report(self.router, lambda: self.now, FACTS, self.attempt)
+
+    @property
+    def only(self) -> Outcome:
+        [outcome] = self.router.told
+        return outcome
+
+    async def settle(self, error: str | None = None, usage: Usage | None = None) -> Call:
+        call, stream = a_call(stream=True), ScriptedStream([], usage)
+        call.error = error
+        await self.report.settle(call, stream)
+        assert stream.closed
+        return call
+
+
+async def test_a_stream_that_came_to_its_end_is_told_with_its_tokens_and_its_first() -> None:
+    bench = Bench()
+    bench.now = 10.5
+    bench.report.opened()
+    bench.report.left()  # what waited for the beginning is done: that ends nothing
+    bench.now = 13.0
+    call = await bench.settle(usage=Usage(250, 40, 200))
+    assert (bench.only.kind, bench.only.ttft_s, bench.only.duration_s) == ("ok", 0.5, 3.0)
+    assert (bench.only.input_tokens, bench.only.output_tokens, bench.only.cached_tokens) == (250, 40, 200)
+    assert call.usage == Usage(250, 40, 200)
+    assert bench.attempt.waited_s == 0.5
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [("upstream_error", "cut"), ("upstream_timeout", "cut"), ("client_gone", "gone"), ("overloaded", "gone")],
+)
+async def test_a_stream_that_broke_is_the_targets_fault_unless_somebody_left(error: str, kind: str) -> None:
+    bench = Bench()
+    bench.report.opened()
+    await bench.settle(error)
+    assert bench.only.kind == kind
+
+
+def test_a_failure_is_told_once_with_what_the_provider_asks() -> None:
+    bench = Bench()
+    failure = UpstreamUnavailable("down")
+    failure.retry_after_s = 5.0
+    bench.report.failed(failure)
+    bench.report.left()
+    assert (bench.only.kind, bench.only.retry_after_s, bench.attempt.error) == ("failed", 5.0, failure.kind)
+
+
+def test_a_wait_that_was_cancelled_is_nobodys_fault() -> None:
+    bench = Bench()
+    bench.now = 12.0
+    bench.report.left()
+    assert (bench.only.kind, bench.attempt.waited_s) == ("gone", 2.0)
+    assert bench.router.fleet["a/m"].in_flight == 0
+
+
+def test_a_time_out_is_told_as_one() -> None:
+    bench = Bench()
+    bench.report.failed(UpstreamTimeout("late"))
+    assert bench.only.kind == "timeout"
+
+
+def test_without_reported_usage_the_estimate_stands_in() -> None:
+    bench = Bench()
+    bench.report.answered(None, None)
+    assert (bench.only.kind, bench.only.input_tokens, bench.only.output_tokens) == ("ok", 300, 0)

@@ -1,0 +1,60 @@
+from math import inf
+
+import pytest
+
+from proxy.chain.catalogue import Model
+from proxy.chain.facts import client_patience_s, facts_of
+from proxy.providers import Patience
+from tests.calls import a_call
+
+CHOSEN = Model("chat", (), Patience(1, 5, 5, 60), 15, (), ttft_s=3.0, is_chosen=True)
+PLAIN = Model("chat", (), Patience(1, 5, 5, None), 15, ())
+
+
+def test_a_model_that_only_takes_turns_is_told_no_more_than_it_needs() -> None:
+    facts = facts_of(a_call(), PLAIN)
+    assert (facts.model, facts.stream, facts.input_tokens, facts.deadline_at) == ("chat", False, 0, inf)
+
+
+def test_a_model_that_chooses_is_told_the_size_the_cap_and_the_needs() -> None:
+    call = a_call(stream=True, received_at=100.0)
+    call.request.size_bytes = 4000
+    call.request.body |= {"max_tokens": 50, "tools": [{"type": "function"}]}
+    facts = facts_of(call, CHOSEN)
+    assert (facts.input_tokens, facts.max_output_tokens, set(facts.needs)) == (1000, 50, {"tools"})
+    assert (facts.deadline_at, facts.first_token_at) == (160.0, 103.0)
+    call.request.body["max_completion_tokens"] = 20
+    assert facts_of(call, CHOSEN).max_output_tokens == 20
+
+
+def test_what_makes_calls_belong_together_depends_on_the_team() -> None:
+    call = a_call()
+    call.request.body["messages"] = [{"role": "user", "content": "x" * 5000}]
+    mine = facts_of(call, CHOSEN).sticky
+    call.principal = None
+    assert mine is not None
+    assert facts_of(call, CHOSEN).sticky != mine
+
+
+@pytest.mark.parametrize(
+    ("header", "stream", "deadline_at"),
+    [
+        (b"10", False, 9.8),
+        (b"0.2", False, 0.1),
+        (b"600", False, 60.0),
+        (b"10", True, 60.0),  # comments keep a stream alive
+        (b"nan", False, 60.0),
+        (b"inf", False, 60.0),
+        (b"-1", False, 60.0),
+        (b"soon", False, 60.0),
+    ],
+)
+def test_the_clients_own_patience_ends_an_answer_that_comes_whole(
+    header: bytes, stream: bool, deadline_at: float
+) -> None:
+    call = a_call(stream=stream, headers={b"x-stainless-read-timeout": header})
+    assert facts_of(call, CHOSEN).deadline_at == pytest.approx(deadline_at)
+
+
+def test_a_client_that_says_nothing_has_no_patience_of_its_own() -> None:
+    assert client_patience_s(a_call()) is None

@@ -1,0 +1,45 @@
+import pytest
+
+from proxy.chain.outcomes import is_worth_repeating, kind_of, retry_after_s
+from proxy.errors import (
+    Cause,
+    UpstreamAuthError,
+    UpstreamError,
+    UpstreamFailure,
+    UpstreamMisconfigured,
+    UpstreamQuotaExhausted,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from routing import Kind
+
+
+def rejected(status: int, cause: Cause | None) -> UpstreamRejected:
+    return UpstreamRejected(status, "no", type="t", code=None, param=None, cause=cause)
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "again"),
+    [
+        (UpstreamError("x"), "failed", True),
+        (UpstreamUnavailable("x"), "failed", True),
+        (UpstreamTimeout("x"), "timeout", True),
+        (UpstreamAuthError("x"), "refused", False),
+        (UpstreamMisconfigured("x"), "refused", False),
+        (UpstreamQuotaExhausted("x"), "refused", False),
+        (rejected(429, "rate_limited"), "rate_limited", False),
+        (rejected(400, None), "rejected", False),
+        (rejected(400, "context_length"), "rejected", False),
+    ],
+)
+def test_each_failure_is_somebodys_fault(failure: UpstreamFailure, kind: Kind, again: bool) -> None:
+    assert kind_of(failure) == kind
+    assert is_worth_repeating(failure) is again
+
+
+@pytest.mark.parametrize(("asked_s", "kept_s"), [(None, None), (3.0, 3.0), (86_400.0, 60.0)])
+def test_an_absurd_retry_after_is_capped(asked_s: float | None, kept_s: float | None) -> None:
+    failure = UpstreamUnavailable("x")
+    failure.retry_after_s = asked_s
+    assert retry_after_s(failure) == kept_s

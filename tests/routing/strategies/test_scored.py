@@ -1,0 +1,163 @@
+from collections import Counter
+from random import Random
+
+import pytest
+
+from routing import Capacity, Facts, Group, Objective, Price, Router
+from routing.router import StrategyName
+from tests.routing.fleets import CHEAP, DEAR, MIDDLE, Play, a_target, names
+
+SLOW, QUICK = a_target("slow", CHEAP), a_target("quick", DEAR)
+
+
+def play(strategy: StrategyName = "balanced", *targets: object, ttft_s: float = 2.0) -> Play:
+    group = Group(list(targets) or [SLOW, QUICK], strategy, Objective(ttft_s, 0.95))  # type: ignore[arg-type]
+    return Play(Router({"chat": group}))
+
+
+def known(strategy: StrategyName = "balanced", slow_s: float = 1.0, quick_s: float = 0.3, ttft_s: float = 2.0) -> Play:
+    hand = play(strategy, ttft_s=ttft_s)
+    hand.teach("slow", slow_s)
+    hand.teach("quick", quick_s)
+    return hand
+
+
+@pytest.mark.parametrize(
+    ("strategy", "first"), [("cheapest", "slow"), ("fastest", "quick"), ("balanced", "slow"), ("reliable", "slow")]
+)
+def test_while_both_keep_the_objective_price_decides_unless_speed_is_all(strategy: StrategyName, first: str) -> None:
+    assert known(strategy).first(40) == first
+
+
+@pytest.mark.parametrize(("strategy", "first"), [("cheapest", "slow"), ("balanced", "quick"), ("reliable", "quick")])
+def test_a_cheap_target_that_begins_too_late_loses_where_there_is_an_objective(
+    strategy: StrategyName, first: str
+) -> None:
+    assert known(strategy, slow_s=4.0).first(40) == first
+
+
+@pytest.mark.parametrize("strategy", ["cheapest", "balanced", "reliable", "fastest"])
+def test_a_target_that_fails_often_loses_under_every_strategy(strategy: StrategyName) -> None:
+    hand = known(strategy, slow_s=0.3)
+    failing = "quick" if strategy == "fastest" else "slow"
+    for number in range(16):
+        hand.outcome(failing, "failed" if number % 4 else "ok", 40 + number * 0.2, 0.3)
+    assert hand.first(46) == ("slow" if strategy == "fastest" else "quick")
+
+
+def test_a_target_whose_streams_are_cut_loses() -> None:
+    hand = known(slow_s=0.5)
+    for number in range(20):
+        hand.outcome("slow", "cut" if number % 3 == 0 else "ok", 40.0 + number, 0.5)
+    assert hand.first(62) == "quick"
+
+
+def test_what_was_slow_is_tried_again_after_a_while() -> None:
+    hand = known()
+    for number in range(10):
+        hand.outcome("slow", "ok", 40.0 + number, 8.0)
+    assert hand.first(51) == "quick"
+    assert hand.first(400) == "slow"
+
+
+def test_equals_share_the_calls() -> None:
+    hand = play("balanced", a_target("a", CHEAP), a_target("b", CHEAP), a_target("c", DEAR))
+    for name in "abc":
+        hand.teach(name, 0.5)
+    firsts = Counter(hand.first(40) for _ in range(300))
+    assert set(firsts) == {"a", "b"}
+    assert min(firsts.values()) > 100
+
+
+def test_a_stranger_is_tried_by_one_call_at_a_time_and_never_by_a_herd() -> None:
+    hand = play("balanced", a_target("new", CHEAP), a_target("old", DEAR))
+    hand.teach("old", 0.5)
+    firsts = []
+    for _ in range(10):
+        first = hand.first(40)
+        hand.router.began(f"p/{first}", hand.facts(), 40)
+        firsts.append(first)
+    assert firsts.count("new") == 1
+
+
+def test_a_stranger_alone_takes_every_call() -> None:
+    hand = play("balanced", SLOW)
+    for _ in range(50):
+        assert hand.first(0) == "slow"
+        hand.router.began("p/slow", hand.facts(), 0)
+
+
+def test_a_retry_asks_another_and_the_same_one_last() -> None:
+    hand = known()
+    plan = hand.router.plan(hand.facts(tried=("p/slow",)), 40, hand.rng)
+    assert names(plan.candidates) == ["quick", "slow"]
+
+
+def test_a_request_that_a_target_cannot_serve_skips_it_and_the_plan_says_why() -> None:
+    blind = a_target("blind", CHEAP, lacks=frozenset({"vision"}))
+    small = a_target("small", CHEAP, context_tokens=500)
+    hand = play("balanced", blind, small, QUICK)
+    plan = hand.router.plan(hand.facts(needs=frozenset({"vision"})), 0, hand.rng)
+    assert names(plan.candidates) == ["quick"]
+    assert [item.reason for item in plan.excluded] == ["lacks vision", "context of 500 tokens"]
+
+
+def test_a_target_without_room_is_left_out_until_it_has_some() -> None:
+    hand = play("balanced", a_target("full", CHEAP, capacity=Capacity(concurrency=1)), QUICK)
+    hand.router.began("p/full", hand.facts(), 0)
+    plan = hand.router.plan(hand.facts(), 0, hand.rng)
+    assert names(plan.candidates) == ["quick"]
+    assert plan.excluded[0].reason == "concurrency limit"
+
+
+def test_a_429_leaves_its_target_alone_as_long_as_the_provider_asks() -> None:
+    hand = known()
+    hand.outcome("slow", "rate_limited", 40.0, retry_after_s=20.0)
+    assert hand.first(50) == "quick"
+    assert hand.first(62) == "slow"
+
+
+def test_when_all_breakers_are_open_the_likeliest_to_answer_is_asked() -> None:
+    hand = known()
+    for _ in range(5):
+        hand.outcome("quick", "failed", 40.0)
+    for number in range(12):
+        hand.outcome("slow", "failed", 41.0 + number * 0.01)
+    plan = hand.router.plan(hand.facts(), 42.5, hand.rng)
+    assert len(plan.candidates) == 2
+    assert {candidate.reason for candidate in plan.candidates} == {"all breakers open"}
+
+
+def test_a_warm_prompt_draws_its_conversation_until_its_target_is_crowded() -> None:
+    hand = play("balanced", a_target("a", Price(1.0, 1.0, 0.1)), a_target("b", Price(0.95, 1.0, 0.1)))
+    hand.teach("a", 0.4)
+    hand.teach("b", 0.4)
+    facts = Facts("chat", stream=True, input_tokens=8000, sticky=42)
+    assert hand.router.plan(facts, 40, Random(1)).candidates[0].target.model == "b"
+    hand.router._strategies["chat"]._affinity.served(42, "p/a", 8000, 40)  # type: ignore[attr-defined]
+    assert hand.router.plan(facts, 41, Random(1)).candidates[0].target.model == "a"
+    for _ in range(12):
+        hand.router.began("p/a", facts, 41)
+    assert hand.router.plan(facts, 41, Random(1)).candidates[0].target.model == "b"
+
+
+def test_an_estimate_says_what_the_score_is_made_of() -> None:
+    hand = known(slow_s=1.0)
+    strategy = hand.router._strategies["chat"]
+    estimate = strategy.estimate("p/slow", hand.facts(), 40)  # type: ignore[attr-defined]
+    assert estimate.ttft_p50_s == pytest.approx(1.0, rel=0.3)
+    assert estimate.ttft_p95_s > estimate.ttft_p50_s
+    assert 0 < estimate.p_miss < 0.2
+    assert estimate.cost_usd == pytest.approx(1000 * 0.1e-6 + 200 * 0.3e-6, rel=0.2)
+    dear = strategy.estimate("p/quick", hand.facts(), 40)  # type: ignore[attr-defined]
+    assert estimate.score < dear.score
+
+
+def test_a_plan_for_many_targets_is_ordered_by_score() -> None:
+    targets = [a_target(f"t{number}", MIDDLE) for number in range(20)]
+    hand = play("balanced", *targets)
+    for number, target in enumerate(targets):
+        hand.teach(target.model, 0.2 + 0.2 * number)
+    order = names(hand.router.plan(hand.facts(), 40, hand.rng).candidates)
+    assert order[-1] == "t19"
+    assert set(order[:10]) > {"t0", "t1", "t2"}

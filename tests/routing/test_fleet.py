@@ -1,0 +1,111 @@
+import pytest
+
+from routing import Capacity, Fleet, Kind, Outcome, RateLimits
+from routing.fleet import TargetState
+from tests.routing.fleets import a_target, joined
+
+
+def state(capacity: Capacity | None = None) -> TargetState:
+    return joined(a_target("a", capacity=capacity or Capacity()))["p/a"]
+
+
+def wait(state: TargetState, now: float) -> tuple[str, float]:
+    """What stands in the way, and for how long, to the millisecond."""
+    obstacle = state.obstacle(0, now)
+    assert obstacle is not None
+    reason, until_s = obstacle
+    assert until_s is not None
+    return reason, round(until_s, 3)
+
+
+def play(state: TargetState, kind: Kind, now: float, **more: object) -> None:
+    state.began(100, now)
+    state.ended(Outcome("p/a", kind, now, 1.0, **more), now)  # type: ignore[arg-type]
+
+
+def test_every_attempt_that_began_and_ended_leaves_nothing_in_flight() -> None:
+    one = state(Capacity(concurrency=5))
+    kinds: list[Kind] = ["ok", "cut", "failed", "timeout", "rate_limited", "refused", "rejected", "gone"]
+    for kind in kinds:
+        play(one, kind, 0.0)
+    assert one.in_flight == 0
+    assert one.limit is not None
+    assert one.limit.in_flight == 0
+
+
+@pytest.mark.parametrize("kind", ["failed", "timeout", "cut"])
+def test_failures_in_a_row_open_the_breaker(kind: Kind) -> None:
+    one = state()
+    for _ in range(5):
+        assert one.obstacle(0, 0.0) is None
+        play(one, kind, 0.0)
+    obstacle = one.obstacle(0, 0.1)
+    assert obstacle is not None
+    assert obstacle[0] == "breaker open"
+
+
+@pytest.mark.parametrize("kind", ["rejected", "gone"])
+def test_what_is_nobodys_fault_touches_nothing(kind: Kind) -> None:
+    one = state()
+    before = one.health.p_ok(0.0)
+    for _ in range(50):
+        play(one, kind, 0.0)
+    assert one.obstacle(0, 0.0) is None
+    assert one.health.p_ok(0.0) == before
+
+
+def test_a_429_is_waited_out_and_is_no_sign_of_ill_health() -> None:
+    one = state()
+    before = one.health.p_ok(0.0)
+    play(one, "rate_limited", 0.0, retry_after_s=7.0)
+    assert wait(one, 6.0) == ("rate limit", 1.0)
+    assert one.obstacle(0, 7.1) is None
+    assert one.health.p_ok(0.0) == before
+
+
+def test_429s_that_name_no_time_are_waited_out_for_longer_and_longer_up_to_a_bound() -> None:
+    one, waits, now = state(), [], 0.0
+    for _ in range(6):
+        play(one, "rate_limited", now)
+        waits.append(wait(one, now)[1])
+        now += waits[-1]
+    assert waits == [1, 2, 4, 8, 10, 10]
+    play(one, "ok", now)
+    play(one, "rate_limited", now)
+    assert wait(one, now) == ("rate limit", 1.0)
+
+
+def test_refused_credentials_keep_everybody_away_for_a_minute() -> None:
+    one = state()
+    play(one, "refused", 0.0)
+    assert wait(one, 59.0) == ("breaker open", 1.0)
+    assert one.obstacle(0, 61.0) is None
+
+
+def test_what_a_provider_says_of_its_limits_is_heeded() -> None:
+    one = state()
+    play(one, "ok", 0.0, limits=RateLimits(0.0, limit_requests=60, remaining_requests=0))
+    obstacle = one.obstacle(0, 0.0)
+    assert obstacle is not None
+    assert obstacle[0] == "rate limit"
+
+
+def test_another_capacity_keeps_what_was_learned_and_what_is_in_flight() -> None:
+    fleet = Fleet()
+    fleet.join([a_target("a", capacity=Capacity(concurrency=1))])
+    one = fleet["p/a"]
+    one.health.ended(False, 0.0)
+    one.began(0, 0.0)
+    fleet.join([a_target("a", capacity=Capacity(concurrency=2))])
+    assert fleet["p/a"] is one
+    assert one.obstacle(0, 0.0) is None
+    one.began(0, 0.0)
+    assert one.obstacle(0, 0.0) == ("concurrency limit", None)
+
+
+def test_targets_that_no_world_knows_are_forgotten() -> None:
+    fleet = joined(a_target("a"), a_target("b"))
+    fleet.keep_only(["p/b"])
+    assert fleet["p/b"].in_flight == 0
+    with pytest.raises(KeyError):
+        fleet["p/a"]

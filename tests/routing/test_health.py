@@ -1,0 +1,95 @@
+from math import exp
+from random import Random
+
+import pytest
+
+from routing.health import Health, p_within
+
+
+def taught(*, base_s: float, per_ktok_s: float, sigma: float, count: int, at: float = 0.0, seed: int = 1) -> Health:
+    """A health that saw this many first tokens, one a second, of a target that behaves like that."""
+    health, rng = Health(), Random(seed)
+    for number in range(count):
+        tokens = rng.randrange(0, 8000)
+        usual_s = base_s + per_ktok_s * tokens / 1000
+        health.began_to_answer(usual_s * exp(rng.gauss(0, sigma)), tokens, at + number)
+        health.ended(True, at + number)
+    return health
+
+
+def test_the_time_to_the_first_token_is_learned_as_a_line_over_the_input() -> None:
+    health = taught(base_s=0.5, per_ktok_s=0.3, sigma=0.1, count=300)
+    assert health.usual_ttft_s(0) == pytest.approx(0.5, rel=0.15)
+    assert health.usual_ttft_s(8000) == pytest.approx(2.9, rel=0.1)
+
+
+def test_its_deviation_is_learned_and_never_taken_for_nothing() -> None:
+    assert taught(base_s=1, per_ktok_s=0, sigma=0.5, count=300).ratio(300)[1] == pytest.approx(0.5, rel=0.3)
+    assert taught(base_s=1, per_ktok_s=0, sigma=0.0, count=300).ratio(300)[1] == 0.2
+
+
+def test_a_brown_out_shows_within_a_few_samples_and_leaves_the_line_alone() -> None:
+    health = taught(base_s=1, per_ktok_s=0, sigma=0.2, count=300)
+    for number in range(5):
+        health.began_to_answer(5.0, 1000, 300 + number)
+    mean, sigma = health.ratio(305)
+    late = 1 - p_within(2.0, health.usual_ttft_s(1000) * exp(mean), sigma)
+    assert late > 0.25
+    assert health.usual_ttft_s(1000) < 1.15
+
+
+def test_what_was_bad_is_forgiven_when_nothing_is_heard() -> None:
+    health = taught(base_s=1, per_ktok_s=0, sigma=0.2, count=50)
+    for number in range(20):
+        health.began_to_answer(8.0, 1000, 50 + number)
+        health.ended(False, 50 + number)
+    assert health.ratio(70)[0] > 0.5
+    assert health.p_ok(70) < 0.5
+    assert health.ratio(270)[0] < 0.05
+    assert health.p_ok(270) > 0.65
+    assert health.p_ok(5000) > 0.95
+
+
+def test_a_first_token_that_never_came_counts_as_late() -> None:
+    health = taught(base_s=1, per_ktok_s=0, sigma=0.2, count=50)
+    before = health.ratio(50)[0]
+    health.kept_waiting(5.0, 1000, 50)
+    assert health.ratio(50)[0] > before
+    after = health.ratio(51)[0]
+    health.kept_waiting(0.3, 1000, 51)  # sooner than usual: says nothing
+    assert health.ratio(51)[0] == after
+
+
+def test_an_unknown_target_is_trusted_and_one_failure_is_noticed() -> None:
+    health = Health()
+    assert health.p_ok(0) > 0.98
+    health.ended(False, 0)
+    assert health.p_ok(0) < 0.85
+
+
+def test_a_gray_failure_is_known_by_its_rate() -> None:
+    health = taught(base_s=1, per_ktok_s=0, sigma=0.2, count=100)
+    for number in range(200):
+        health.ended(number % 10 != 0, 100 + number * 0.2)
+    assert 0.85 < health.p_ok(140) < 0.95
+
+
+def test_cut_streams_are_counted_apart() -> None:
+    health = Health()
+    assert health.p_cut(0) < 0.01
+    for number in range(20):
+        health.streamed(number % 5 == 0, float(number))
+        health.ended(True, float(number))
+    assert 0.1 < health.p_cut(20) < 0.3
+    assert health.p_ok(20) > 0.95
+
+
+def test_slowness_is_told_against_the_usual() -> None:
+    health = taught(base_s=1, per_ktok_s=0, sigma=0.1, count=100)
+    assert health.began_to_answer(3.0, 1000, 100) == pytest.approx(3, rel=0.1)
+    assert health.began_to_answer(0.0, 1000, 100) > 0  # a clock that stood still is no error
+
+
+@pytest.mark.parametrize(("limit_s", "expected"), [(1.0, 0.5), (1000.0, 1.0), (0.001, 0.0)])
+def test_the_share_within_a_limit(limit_s: float, expected: float) -> None:
+    assert p_within(limit_s, 1.0, 0.5) == pytest.approx(expected, abs=1e-9)
