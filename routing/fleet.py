@@ -5,7 +5,7 @@ learned, and two models that share a target share its state.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isfinite
+from math import inf, isfinite
 from typing import Final
 
 from routing.breaker import Breaker, BreakerSettings
@@ -29,7 +29,7 @@ _KNOWN_SAMPLES: Final = 5
 class TargetState:
     """One target's. Who sends an attempt calls `began`, and `ended` once, whatever becomes of it."""
 
-    __slots__ = ("_refusals", "breaker", "capacity", "health", "in_flight", "limit", "pacer")
+    __slots__ = ("_refusals", "asked_at", "breaker", "capacity", "health", "in_flight", "limit", "pacer")
 
     def __init__(self, capacity: Capacity, breaker: BreakerSettings) -> None:
         self.capacity = capacity
@@ -38,6 +38,7 @@ class TargetState:
         self.limit = _limit_of(capacity)
         self.health = Health()
         self.in_flight = 0
+        self.asked_at = -inf  #: when the last attempt was sent
         self._refusals = 0  # 429s in a row
 
     def adapt(self, capacity: Capacity) -> None:
@@ -67,6 +68,7 @@ class TargetState:
     def began(self, tokens: int, now: float) -> None:
         """An attempt of about that many tokens is being sent."""
         self.in_flight += 1
+        self.asked_at = now
         self.breaker.began(now)
         if self.limit is not None:
             self.limit.began()

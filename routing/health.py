@@ -28,6 +28,8 @@ _PRIOR_ATTEMPTS: Final = 4.0
 _GUESSED_BASE_S: Final = 0.8
 _GUESSED_PER_KTOK_S: Final = 0.1
 _PRIOR_LINE: Final = 1.0
+#: Samples' worth of that guess, at a thousand tokens: one slow answer must not decide over a target.
+_PRIOR_SAMPLES: Final = 3.0
 _MIN_TTFT_S: Final = 0.005
 #: A sample this many times over the line teaches the ratio, not the line.
 _OUTLIER: Final = 2.5
@@ -63,7 +65,8 @@ class Health:
     def __init__(self) -> None:
         self.samples = 0  #: first tokens seen so far
         self._base_s, self._per_ktok_s = _GUESSED_BASE_S, _GUESSED_PER_KTOK_S
-        self._weight = self._sx = self._sy = self._sxx = self._sxy = 0.0
+        self._weight = self._sx = self._sxx = _PRIOR_SAMPLES
+        self._sy = self._sxy = _PRIOR_SAMPLES * (_GUESSED_BASE_S + _GUESSED_PER_KTOK_S)
         self._ratio_at = self._ratio_weight = self._ratio_sum = self._ratio_squares = 0.0
         self._at = self._ok = self._failed = self._record_ok = self._record_failed = 0.0
         self._cut_at = self._cuts = self._lasted = 0.0

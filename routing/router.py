@@ -15,7 +15,7 @@ from routing.retry import RetryBudget, RetrySettings
 from routing.score import PRESETS
 from routing.strategies.plain import RoundRobin, Weighted
 from routing.strategies.scored import Scored
-from routing.types import Facts, Objective, Outcome, Plan, Target
+from routing.types import Candidate, Facts, Objective, Outcome, Plan, Target
 
 StrategyName = Literal["cheapest", "fastest", "reliable", "balanced", "round_robin", "weighted"]
 
@@ -37,6 +37,7 @@ class Group:
     targets: Sequence[Target]  #: at least one
     strategy: StrategyName = "round_robin"
     objective: Objective = field(default_factory=Objective)
+    hedge_share: float = 0.0  #: what second attempts may add to the cost; 0 is off
     retries: RetrySettings = field(default_factory=RetrySettings)
 
 
@@ -65,6 +66,15 @@ class Router:
         """May this call cost one more attempt? Asked once for each: a yes spends from the model's budget."""
         return self._budgets[facts.model].withdraw(now)
 
+    def hedge(
+        self, facts: Facts, first: Candidate, sent_at: float, now: float, rng: Random
+    ) -> tuple[Candidate | None, float | None]:
+        """A second target to race an attempt that is silent since `sent_at`; if none yet, after how many seconds to ask
+        again (None: never).
+        """
+        strategy = self._strategies[facts.model]
+        return strategy.hedge(facts, first.target.name, sent_at, now) if isinstance(strategy, Scored) else (None, None)
+
     def began(self, target: str, facts: Facts, now: float) -> int:
         """An attempt is being sent. Gives the tokens it was counted for, for `Outcome.reserved_tokens`."""
         strategy = self._strategies[facts.model]
@@ -86,4 +96,4 @@ def _make_strategy(group: Group, fleet: Fleet) -> Strategy:
         return RoundRobin(group.targets, fleet)
     if group.strategy == "weighted":
         return Weighted(group.targets, fleet)
-    return Scored(PRESETS[group.strategy], group.targets, group.objective, fleet)
+    return Scored(PRESETS[group.strategy], group.targets, group.objective, fleet, group.hedge_share)

@@ -10,6 +10,8 @@ from typing import Final
 from routing.affinity import Affinity
 from routing.fleet import Fleet, TargetState
 from routing.forecast import OutputForecast
+from routing.health import p_within
+from routing.hedge import HUNG, INTERVAL_S, HedgeBudget, is_worth
 from routing.score import Preset, Promise, Tariff
 from routing.types import Candidate, Estimate, Exclusion, Facts, Objective, Outcome, Plan, Target
 
@@ -17,6 +19,9 @@ from routing.types import Candidate, Estimate, Exclusion, Facts, Objective, Outc
 _TIE: Final = 0.02
 #: A cached prompt draws calls only as long as its target has no more than this times its share in flight.
 _MAX_OVERLOAD: Final = 1.25
+#: A target that was not asked for so long is asked once, if it costs no more than so many times the cheapest.
+_LOOK_EVERY_S: Final = 120.0
+_DEAREST_LOOK: Final = 4.0
 _SQRT_2: Final = 2.0**0.5
 #: Of a call, before any has been seen.
 _USUAL_INPUT_TOKENS: Final = 1000
@@ -40,8 +45,12 @@ class _Member:
 class Scored:
     """One model's targets under one preset."""
 
-    def __init__(self, preset: Preset, targets: Sequence[Target], objective: Objective, fleet: Fleet) -> None:
-        """`targets`: at least one, each of which has joined the fleet."""
+    def __init__(
+        self, preset: Preset, targets: Sequence[Target], objective: Objective, fleet: Fleet, hedge_share: float = 0.0
+    ) -> None:
+        """`targets`: at least one, each of which has joined the fleet. `hedge_share`: what second attempts may add to
+        the cost.
+        """
         priced = [target for target in targets if target.price is not None]
         dearest = max(priced, key=_unit_price, default=None)
         self.name = preset.name
@@ -55,6 +64,8 @@ class Scored:
         self._promise = Promise(preset, objective, usual)
         self._forecast = OutputForecast()
         self._affinity = Affinity()
+        self._look_at = 0.0
+        self._hedges = HedgeBudget(hedge_share if preset.has_objective else 0.0)
 
     def plan(self, facts: Facts, now: float, rng: Random) -> Plan:
         """The targets that may be asked, best first; strangers and those that this call has asked already come last.
@@ -89,10 +100,55 @@ class Scored:
             self._promise.saw_cheapest(cheapest)
         rated.sort()
         _spread(rated, rng)
+        if now >= self._look_at and not facts.tried:
+            self._look_around(rated, facts, _DEAREST_LOOK * cheapest, now)
         candidates = [member.candidate for _, _, member in rated]
         candidates += [member.candidate for member in strangers]
         candidates += [member.candidate for member in tried]
         return Plan(self.name, tuple(candidates), tuple(excluded))
+
+    def hedge(self, facts: Facts, first: str, sent_at: float, now: float) -> tuple[Candidate | None, float | None]:
+        """See `Router.hedge`."""
+        if not self._hedges.is_on:
+            return None, None
+        member, limit_s = self._by_name[first], self._limit_s(facts, sent_at)
+        age_s = max(now - sent_at, 1e-3)
+        still_silent = 1.0 - self._p_within(member, facts, age_s, now)
+        p_late, left_s = 1.0, limit_s
+        if age_s < limit_s:
+            p_late = min(1.0, (1.0 - self._p_within(member, facts, limit_s, now)) / max(still_silent, 1e-9))
+            left_s = max(limit_s - age_s, 1e-3)
+        elif still_silent > HUNG:
+            return None, INTERVAL_S  # it is late already; only a hang is worth another attempt
+        backup, p_rescue, cost_usd = self._best_backup(facts, first, left_s, now)
+        if backup is None or not is_worth(self._promise.price_usd, p_late, p_rescue, cost_usd):
+            return None, INTERVAL_S
+        if not self._hedges.has(cost_usd, now):
+            return None, INTERVAL_S
+        self._hedges.take(cost_usd, now)
+        return backup.candidate, None
+
+    def _best_backup(self, facts: Facts, first: str, left_s: float, now: float) -> tuple[_Member | None, float, float]:
+        """Whose chance of answering in time is worth most beyond its cost; that chance, and the cost."""
+        best: tuple[_Member | None, float, float] = None, 0.0, 0.0
+        best_gain = 0.0
+        tokens, output_tokens = self.tokens(facts), self._forecast.expect(facts.max_output_tokens)
+        for member in self._members:
+            if member.target.name == first or member.target.name in facts.tried:
+                continue
+            if unfit(member.target, facts) or member.state.obstacle(tokens, now) or member.state.is_stranger():
+                continue
+            cost = member.tariff.cost_usd(facts.input_tokens, 0, output_tokens)
+            p_rescue = member.state.health.p_ok(now) * self._p_within(member, facts, left_s, now)
+            gain = self._promise.price_usd * p_rescue - cost
+            if gain > best_gain:
+                best, best_gain = (member, p_rescue, cost), gain
+        return best
+
+    def _p_within(self, member: _Member, facts: Facts, limit_s: float, now: float) -> float:
+        health = member.state.health
+        mean, sigma = health.ratio(now)
+        return p_within(limit_s, health.usual_ttft_s(facts.input_tokens) * exp(mean), sigma)
 
     def tokens(self, facts: Facts) -> int:
         """What an attempt of this call will probably count for at a provider."""
@@ -107,6 +163,8 @@ class Scored:
         if kind == "ok" and facts is not None:
             self._forecast.learn(facts.max_output_tokens, outcome.output_tokens)
             self._affinity.served(facts.sticky, outcome.target, outcome.input_tokens, now)
+            tariff = self._by_name[outcome.target].tariff
+            self._hedges.spent(tariff.cost_usd(outcome.input_tokens, outcome.cached_tokens, outcome.output_tokens), now)
 
     def estimate(self, target: str, facts: Facts, now: float) -> Estimate:
         """What is expected of a target for this call."""
@@ -141,6 +199,19 @@ class Scored:
         if preset.wait:
             score += preset.wait * self._promise.reference_usd * median_s * exp(0.5 * sigma * sigma)
         return score
+
+    def _look_around(
+        self, rated: list[tuple[float, int, _Member]], facts: Facts, at_most_usd: float, now: float
+    ) -> None:
+        """Now and then put a target first that nobody asked for a while: what is known of it is old."""
+        self._look_at = now + _LOOK_EVERY_S / len(self._members)
+        for index, (_, _, member) in enumerate(rated):
+            if now - member.state.asked_at < _LOOK_EVERY_S:
+                continue
+            cost = member.tariff.cost_usd(facts.input_tokens, 0, self._forecast.expect(facts.max_output_tokens))
+            if cost <= at_most_usd:
+                rated.insert(0, rated.pop(index))
+                return
 
     def _limit_s(self, facts: Facts, now: float) -> float:
         limit_s = self._objective.ttft_s

@@ -161,3 +161,67 @@ def test_a_plan_for_many_targets_is_ordered_by_score() -> None:
     order = names(hand.router.plan(hand.facts(), 40, hand.rng).candidates)
     assert order[-1] == "t19"
     assert set(order[:10]) > {"t0", "t1", "t2"}
+
+
+def test_a_target_that_nobody_asked_for_a_while_is_looked_at_once() -> None:
+    hand = play("balanced", a_target("a", CHEAP), a_target("b", Price(0.2, 0.5)))
+    hand.teach("a", 0.5)
+    hand.teach("b", 0.5)
+    firsts = []
+    for number in range(400):
+        firsts.append(hand.first(40.0 + number))
+        hand.outcome(firsts[-1], "ok", 40.0 + number, 0.5)
+    assert 2 <= firsts.count("b") <= 4  # in 400 s, once every 120 s
+
+
+def test_a_target_that_costs_many_times_more_is_not_looked_at() -> None:
+    hand = known(slow_s=0.5)
+    firsts = set()
+    for number in range(400):
+        firsts.add(hand.first(40.0 + number))
+        hand.outcome("slow", "ok", 40.0 + number, 0.5)
+    assert firsts == {"slow"}
+
+
+def test_one_slow_answer_does_not_decide_over_a_new_target() -> None:
+    hand = play("balanced", a_target("new", CHEAP), QUICK)
+    hand.teach("quick", 0.4)
+    hand.outcome("new", "ok", 40.0, 2.5)
+    assert hand.router.fleet["p/new"].health.usual_ttft_s(1000) < 1.5
+
+
+def racing(share: float = 0.5) -> Play:
+    group = Group([SLOW, a_target("quick", MIDDLE)], "balanced", Objective(2.0, 0.95), share)
+    hand = Play(Router({"chat": group}))
+    hand.teach("slow", 1.3)
+    hand.teach("quick", 0.3)
+    return hand
+
+
+def test_a_silent_attempt_is_raced_when_it_will_probably_be_late_and_another_would_not() -> None:
+    hand = racing()
+    first = hand.router.plan(hand.facts(), 40, hand.rng).candidates[0]
+    assert first.target.model == "slow"
+    asked = [hand.router.hedge(hand.facts(), first, 40.0, 40.0 + age, hand.rng) for age in (0.1, 0.5)]
+    assert [second for second, _ in asked] == [None, None]
+    assert all(again is not None and again > 0 for _, again in asked)
+    for age in (1.3, 1.4, 1.5, 1.6, 1.7):
+        second, _ = hand.router.hedge(hand.facts(), first, 40.0, 40.0 + age, hand.rng)
+        if second is not None:
+            break
+    assert second is not None
+    assert second.target.model == "quick"
+
+
+def test_what_is_late_already_is_raced_only_if_it_hangs() -> None:
+    hand = racing()
+    first = hand.router.plan(hand.facts(), 40, hand.rng).candidates[0]
+    assert hand.router.hedge(hand.facts(), first, 40.0, 42.05, hand.rng)[0] is None
+    second, _ = hand.router.hedge(hand.facts(), first, 40.0, 60.0, hand.rng)
+    assert second is not None
+
+
+def test_nobody_is_raced_unless_it_was_asked_for() -> None:
+    hand = racing(share=0.0)
+    first = hand.router.plan(hand.facts(), 40, hand.rng).candidates[0]
+    assert hand.router.hedge(hand.facts(), first, 40.0, 60.0, hand.rng) == (None, None)
