@@ -191,7 +191,7 @@ def test_one_slow_answer_does_not_decide_over_a_new_target() -> None:
 
 
 def racing(share: float = 0.5) -> Play:
-    group = Group([SLOW, a_target("quick", MIDDLE)], "balanced", Objective(2.0, 0.95), share)
+    group = Group([SLOW, a_target("quick", Price(0.15, 0.4))], "balanced", Objective(2.0, 0.95), share)
     hand = Play(Router({"chat": group}))
     hand.teach("slow", 1.3)
     hand.teach("quick", 0.3)
