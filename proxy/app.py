@@ -127,6 +127,7 @@ class Gateway:
             admins=admin_keyring(config.admin),
             trace=self._trace,
             metrics=self._metrics,
+            router=router,
             max_body_bytes=config.server.max_body_bytes,
             comment_every_s=config.server.keepalive_comment_s,
             config_hash=loaded.config_hash,

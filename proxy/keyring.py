@@ -45,6 +45,10 @@ class Keyring(Generic[Holder]):
     def __len__(self) -> int:
         return len(self._holders)
 
+    def owners(self) -> list[Holder]:
+        """Whoever holds a key; one entry for each key."""
+        return list(self._holders.values())
+
     def find(self, headers: Mapping[bytes, bytes], now: float) -> Holder:
         """The holder of the key that the headers carry; `now` is Unix time in seconds. O(1). Raises InvalidKey."""
         holder: Holder | None = self._holders.get(sha256(read_key(headers)).digest())

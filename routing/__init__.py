@@ -2,6 +2,7 @@
 library only.
 """
 
+from routing.explain import Explanation, Verdict
 from routing.fleet import Fleet
 from routing.retry import RetrySettings, backoff_s, parse_retry_after
 from routing.router import Group, Router
@@ -23,6 +24,7 @@ __all__ = [
     "Candidate",
     "Capacity",
     "Exclusion",
+    "Explanation",
     "Facts",
     "Fleet",
     "Group",
@@ -35,6 +37,7 @@ __all__ = [
     "RetrySettings",
     "Router",
     "Target",
+    "Verdict",
     "backoff_s",
     "parse_retry_after",
 ]

@@ -4,7 +4,7 @@ learned, and two models that share a target share its state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import inf, isfinite
 from typing import Final
 
@@ -29,7 +29,17 @@ _KNOWN_SAMPLES: Final = 5
 class TargetState:
     """One target's. Who sends an attempt calls `began`, and `ended` once, whatever becomes of it."""
 
-    __slots__ = ("_refusals", "asked_at", "breaker", "capacity", "health", "in_flight", "limit", "pacer")
+    __slots__ = (
+        "_refusals",
+        "asked_at",
+        "breaker",
+        "capacity",
+        "drained_until",
+        "health",
+        "in_flight",
+        "limit",
+        "pacer",
+    )
 
     def __init__(self, capacity: Capacity, breaker: BreakerSettings) -> None:
         self.capacity = capacity
@@ -39,6 +49,7 @@ class TargetState:
         self.health = Health()
         self.in_flight = 0
         self.asked_at = -inf  #: when the last attempt was sent
+        self.drained_until = -inf  #: by an operator's order
         self._refusals = 0  # 429s in a row
 
     def adapt(self, capacity: Capacity) -> None:
@@ -52,6 +63,8 @@ class TargetState:
 
     def obstacle(self, tokens: int, now: float) -> tuple[str, float | None] | None:
         """Why no attempt of that many tokens may be sent now, and for how many seconds; None if it may."""
+        if now < self.drained_until:
+            return "drained", self.drained_until - now
         if not self.breaker.is_allowed(now):
             return "breaker open", self.breaker.open_for_s(now)
         if self.limit is not None and not self.limit.is_allowed():
@@ -127,6 +140,14 @@ class Fleet:
     def __getitem__(self, name: str) -> TargetState:
         """The state of a target. Raises KeyError for one that never joined."""
         return self._states[name]
+
+    def __contains__(self, name: str) -> bool:
+        """Has it joined?"""
+        return name in self._states
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of all targets."""
+        return iter(self._states)
 
     def join(self, targets: Iterable[Target]) -> None:
         """Make sure that each has a state, and one that goes by its capacity as it is now."""

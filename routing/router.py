@@ -6,15 +6,16 @@ The fleet, which holds what was learned of each target, outlives the router: a r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Literal, Protocol
 
+from routing.explain import Explanation, Verdict
 from routing.fleet import Fleet
 from routing.retry import RetryBudget, RetrySettings
 from routing.score import PRESETS
 from routing.strategies.plain import RoundRobin, Weighted
-from routing.strategies.scored import Scored
+from routing.strategies.scored import Scored, unfit
 from routing.types import Candidate, Facts, Objective, Outcome, Plan, Target
 
 StrategyName = Literal["cheapest", "fastest", "reliable", "balanced", "round_robin", "weighted"]
@@ -49,6 +50,7 @@ class Router:
         self.fleet = fleet or Fleet()
         self._strategies: dict[str, Strategy] = {}
         self._budgets: dict[str, RetryBudget] = {}
+        self._groups = dict(groups)
         for model, group in groups.items():
             if not group.targets:
                 raise ValueError("a model needs at least one target")
@@ -61,6 +63,36 @@ class Router:
         if not facts.tried:
             self._budgets[facts.model].deposit(now)
         return self._strategies[facts.model].plan(facts, now, rng)
+
+    def explain(self, facts: Facts, now: float) -> Explanation:
+        """What would become of a call, and why. Changes nothing. Raises KeyError for a model that is not configured."""
+        strategy = self._strategies[facts.model]
+        verdicts = [self._judge(target, strategy, facts, now) for target in self._groups[facts.model].targets]
+        standing = sorted((one for one in verdicts if one.excluded is None), key=_score_of)
+        best = _score_of(standing[0]) if standing else 0.0
+        placed = [
+            replace(one, place=place, margin_usd=None if one.estimate is None else _score_of(one) - best)
+            for place, one in enumerate(standing, 1)
+        ]
+        miss_usd = strategy.miss_usd if isinstance(strategy, Scored) else None
+        others = [one for one in verdicts if one.excluded is not None]
+        return Explanation(strategy.name, miss_usd, (*placed, *others))
+
+    def _judge(self, target: Target, strategy: Strategy, facts: Facts, now: float) -> Verdict:
+        state = self.fleet[target.name]
+        tokens = strategy.tokens(facts) if isinstance(strategy, Scored) else facts.input_tokens
+        obstacle = unfit(target, facts) or state.obstacle(tokens, now)
+        return Verdict(
+            target=target,
+            place=None,
+            excluded=obstacle[0] if obstacle is not None else None,
+            until_s=obstacle[1] if obstacle is not None else None,
+            breaker=state.breaker.state(now),
+            headroom=state.pacer.headroom(now),
+            in_flight=state.in_flight,
+            estimate=strategy.estimate(target.name, facts, now) if isinstance(strategy, Scored) else None,
+            margin_usd=None,
+        )
 
     def may_retry(self, facts: Facts, now: float) -> bool:
         """May this call cost one more attempt? Asked once for each: a yes spends from the model's budget."""
@@ -89,6 +121,10 @@ class Router:
             strategy = self._strategies[facts.model]
             if isinstance(strategy, Scored):
                 strategy.learn(outcome, facts, now)
+
+
+def _score_of(verdict: Verdict) -> float:
+    return 0.0 if verdict.estimate is None else verdict.estimate.score
 
 
 def _make_strategy(group: Group, fleet: Fleet) -> Strategy:

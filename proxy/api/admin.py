@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from proxy.api.json_response import json_response
-from proxy.api.surface import Desk
+from proxy.api.surface import Desk, Surface
 from proxy.config import ConfigFaults, Fault
 from proxy.errors import AdminOnly
 from proxy.keyring import Admin
@@ -63,9 +63,7 @@ class AdminEndpoint:
 
     async def reload_config(self, request: Request) -> Response:
         """Take the file as it stands now. For the role admin."""
-        admin = self._identify(request)
-        if admin.role != "admin":
-            raise AdminOnly(f"The key '{admin.name}' may look but not change; use one with the role admin.")
+        admin = identify_changer(self._desk.surface, request)
         _logger.info("audit: '%s' asked for a reload of the config", admin.name)
         try:
             changed = await self._reloader.reload()
@@ -75,3 +73,11 @@ class AdminEndpoint:
 
     def _identify(self, request: Request) -> Admin:
         return self._desk.surface.identify_admin(request.state.headers)
+
+
+def identify_changer(surface: Surface, request: Request) -> Admin:
+    """The operator who asks, if he may change something. Raises InvalidKey and AdminOnly."""
+    admin = surface.identify_admin(request.state.headers)
+    if admin.role != "admin":
+        raise AdminOnly(f"The key '{admin.name}' may look but not change; use one with the role admin.")
+    return admin

@@ -18,6 +18,7 @@ from proxy.api.health import HealthEndpoint
 from proxy.api.models import ModelsEndpoint
 from proxy.api.respond import WATCH, Receive, Send, write_error
 from proxy.api.surface import Desk
+from proxy.api.targets import TargetsEndpoint
 from proxy.chain import choose_request_id, new_id
 from proxy.errors import GatewayError, MethodNotAllowed, NotFound
 
@@ -100,12 +101,16 @@ def client_face(desk: Desk) -> Face:
 
 def admin_face(desk: Desk, reloader: Reloader) -> Face:
     """What operators and Prometheus see, on `server.admin_listen`."""
-    admin = AdminEndpoint(desk, reloader)
+    admin, targets = AdminEndpoint(desk, reloader), TargetsEndpoint(desk)
     routes: dict[str, dict[str, Endpoint]] = {
         "/metrics": {"GET": admin.metrics},
         "/admin/v1/config": {"GET": admin.show_config},
         "/admin/v1/config/check": {"POST": admin.check_config},
         "/admin/v1/config/reload": {"POST": admin.reload_config},
+        "/admin/v1/targets": {"GET": targets.list},
+        "/admin/v1/targets/drain": {"POST": targets.drain},
+        "/admin/v1/targets/undrain": {"POST": targets.undrain},
+        "/admin/v1/explain": {"POST": targets.explain},
         **_probes(HealthEndpoint(desk)),
     }
     return Face(desk, routes, None)

@@ -11,6 +11,7 @@ from proxy.call import Handler, Principal, RequestHeaders
 from proxy.chain import Catalogue, Trace
 from proxy.keyring import Admin, Keyring
 from proxy.observe import Metrics
+from routing import Router
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Surface:
     admins: Keyring[Admin]
     trace: Trace
     metrics: Metrics
+    router: Router
     max_body_bytes: int
     comment_every_s: float
     config_hash: str

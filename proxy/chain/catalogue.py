@@ -56,6 +56,10 @@ class Catalogue:
         """The model of this configured name (no alias). Raises KeyError."""
         return self._models[name]
 
+    def find(self, named: str) -> Model | None:
+        """The model of this name or alias, whoever may use it; None if there is none."""
+        return self._named.get(named)
+
     def resolve(self, named: str, principal: Principal) -> Model:
         """The model that a client means by a name or alias. Raises ModelNotFound and ModelNotAllowed. O(1)."""
         model = self._named.get(named)

@@ -13,7 +13,6 @@ from typing import Final, Literal
 
 #: How long a refused key is out: long enough not to bother the provider, short enough to notice that it was mended.
 _PARKED_S: Final = 600.0
-_PARKED_ALONE_S: Final = 30.0
 _MAX_PARKED_S: Final = 6 * 3600.0
 
 Standing = Literal["usable", "cooling", "parked"]
@@ -49,13 +48,14 @@ class Credentials:
     (the config was reloaded meanwhile) is passed over in silence. All calls are O(keys).
     """
 
-    def __init__(self, keys: Sequence[str]) -> None:
-        """`keys`: at least one, `[""]` for a provider without. Raises ValueError if there is none."""
+    def __init__(self, keys: Sequence[str], parked_s: float = _PARKED_S) -> None:
+        """`keys`: at least one, `[""]` for a provider without; `parked_s`: the first time out of a refused key. Raises
+        ValueError if there is no key.
+        """
         if not keys:
             raise ValueError("a provider needs at least one key; give an empty one if it wants none")
         self._slots = [_Slot(Credential(f"k{place}", key)) for place, key in enumerate(keys, 1)]
-        # Without the only key nothing goes: it is tried again soon.
-        self._parked_s = _PARKED_S if len(keys) > 1 else _PARKED_ALONE_S
+        self._parked_s = parked_s
         self._turn = 0
 
     def __iter__(self) -> Iterator[Credential]:
@@ -81,9 +81,8 @@ class Credentials:
             slot.cooling_until = now + wait_s
 
     def park(self, credential: Credential, now: float) -> None:
-        """After a 401 or 403: out for ten minutes (half a minute, if it is the only one), and twice as long, up to six
-        hours, each time that it comes back and is refused again without a success between. Refusals while it is out (of
-        calls sent before) change nothing.
+        """After a 401 or 403: out for a while, and twice as long, up to six hours, each time that it comes back and is
+        refused again without a success between. Refusals while it is out (of calls sent before) change nothing.
         """
         slot = self._find(credential)
         if slot is None or now < slot.parked_until:

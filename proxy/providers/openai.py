@@ -37,6 +37,7 @@ _MAX_ERROR_BYTES = 256 * 1024
 #: How long a credential rests after a 429 that names no time, and at most, in seconds.
 _COOLED_S = 5.0
 _MAX_COOLED_S = 60.0
+_PARKED_ALONE_S = 30.0
 
 _logger = logging.getLogger(__name__)
 
@@ -62,7 +63,9 @@ class OpenAIProvider:
         self._dialect = settings.dialect
         self._transport = transport
         self._scrub = Scrubber([*settings.credentials, *(settings.headers or {}).values()], settings.base_url)
-        self._credentials = Credentials(settings.credentials or [""])
+        keys = settings.credentials or [""]
+        # Without the only key nothing goes: it is tried again soon.
+        self._credentials = Credentials(keys) if len(keys) > 1 else Credentials(keys, _PARKED_ALONE_S)
         self._urls: dict[str, URL] = {}  # by model; as many as the config has targets here
         # Everything but Host and Content-Length is known now.
         common = [

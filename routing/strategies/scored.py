@@ -166,6 +166,11 @@ class Scored:
             tariff = self._by_name[outcome.target].tariff
             self._hedges.spent(tariff.cost_usd(outcome.input_tokens, outcome.cached_tokens, outcome.output_tokens), now)
 
+    @property
+    def miss_usd(self) -> float:
+        """What missing the objective is reckoned to cost just now."""
+        return self._promise.price_usd
+
     def estimate(self, target: str, facts: Facts, now: float) -> Estimate:
         """What is expected of a target for this call."""
         member = self._by_name[target]

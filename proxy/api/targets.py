@@ -1,0 +1,154 @@
+"""`/admin/v1/targets` and `/admin/v1/explain`: how the targets fare, who is left out, and why a call would go where it
+would go. No provider is called, and looking changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from math import exp
+from time import monotonic
+from typing import Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from proxy.api.admin import identify_changer
+from proxy.api.json_response import json_response
+from proxy.api.surface import Desk
+from proxy.chain import Model
+from proxy.errors import InvalidRequest, ModelNotFound, NotFound
+from routing import Facts, Verdict
+
+_MAX_DRAIN_S: Final = 86_400.0
+_MAX_BODY_BYTES: Final = 64 * 1024
+_GUESSED_TOKENS: Final = 1000
+
+_logger = logging.getLogger(__name__)
+
+
+class TargetsEndpoint:
+    """What operators may know of targets, and order."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def list(self, request: Request) -> Response:
+        """Every target and how it fares."""
+        surface = self._desk.surface
+        surface.identify_admin(request.state.headers)
+        now, fleet = monotonic(), surface.router.fleet
+        rows = []
+        for name in fleet:
+            state = fleet[name]
+            mean, _ = state.health.ratio(now)
+            rows.append(
+                {
+                    "target": name,
+                    "breaker": state.breaker.state(now),
+                    "opens_in_s": round(state.breaker.open_for_s(now), 3),
+                    "drained_for_s": round(max(0.0, state.drained_until - now), 3),
+                    "in_flight": state.in_flight,
+                    "p_ok": round(state.health.p_ok(now), 4),
+                    "p_cut": round(state.health.p_cut(now), 4),
+                    "slowness": round(exp(mean), 3),
+                    "headroom": round(state.pacer.headroom(now), 3),
+                }
+            )
+        return json_response({"targets": rows})
+
+    async def drain(self, request: Request) -> Response:
+        """Leave a target out for a while: `{"target": NAME, "seconds": N}`. It comes back by itself."""
+        admin = identify_changer(self._desk.surface, request)
+        body = await _read(request)
+        seconds = body.get("seconds", 600)
+        if type(seconds) not in (int, float) or not 1 <= seconds <= _MAX_DRAIN_S:
+            raise InvalidRequest("Give 'seconds' as a number from 1 to 86400.", param="seconds")
+        state = self._desk.surface.router.fleet[self._name(body)]
+        state.drained_until = monotonic() + seconds
+        _logger.warning("audit: '%s' drained the target %s for %g s", admin.name, body["target"], seconds)
+        return json_response({"target": body["target"], "drained_for_s": seconds})
+
+    async def undrain(self, request: Request) -> Response:
+        """Take a target in again: `{"target": NAME}`."""
+        admin = identify_changer(self._desk.surface, request)
+        body = await _read(request)
+        self._desk.surface.router.fleet[self._name(body)].drained_until = 0.0
+        _logger.warning("audit: '%s' took the target %s in again", admin.name, body["target"])
+        return json_response({"target": body["target"], "drained_for_s": 0})
+
+    async def explain(self, request: Request) -> Response:
+        """Where a call would go: `{"model": NAME, "tokens": N, "max_tokens": N, "stream": true, "team": NAME}`."""
+        surface = self._desk.surface
+        surface.identify_admin(request.state.headers)
+        body = await _read(request)
+        named = body.get("model")
+        model = surface.catalogue.find(named) if isinstance(named, str) else None
+        if model is None:
+            raise ModelNotFound("There is no such model in the config in force.", param="model")
+        facts = Facts(
+            model.name,
+            stream=body.get("stream", True) is True,
+            input_tokens=_count(body, "tokens") or _GUESSED_TOKENS,
+            max_output_tokens=_count(body, "max_tokens"),
+        )
+        explanation = surface.router.explain(facts, monotonic())
+        answer: dict[str, object] = {
+            "model": model.name,
+            "strategy": explanation.strategy,
+            "objective_ttft_s": model.ttft_s,
+            "miss_usd": explanation.miss_usd,
+            "candidates": [_describe(verdict) for verdict in explanation.verdicts],
+        }
+        if isinstance(team := body.get("team"), str):
+            answer["team_may_use_it"] = self._may_use(team, model)
+        return json_response(answer)
+
+    def _may_use(self, team: str, model: Model) -> bool:
+        principals = [one for one in self._desk.surface.keyring.owners() if one.team == team]
+        if not principals:
+            raise NotFound(f"There is no team '{team[:200]}' with a key in the config in force.")
+        return any(principal.may_use(model.name) for principal in principals)
+
+    def _name(self, body: dict[str, object]) -> str:
+        name = body.get("target")
+        if not isinstance(name, str) or name not in self._desk.surface.router.fleet:
+            raise InvalidRequest("There is no such target. GET /admin/v1/targets lists them.", param="target")
+        return name
+
+
+async def _read(request: Request) -> dict[str, object]:
+    raw = await request.body()
+    try:
+        body = orjson.loads(raw) if len(raw) <= _MAX_BODY_BYTES else None
+    except orjson.JSONDecodeError:
+        body = None
+    if not isinstance(body, dict):
+        raise InvalidRequest("The request body must be a small JSON object.")
+    return body
+
+
+def _count(body: dict[str, object], name: str) -> int | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or value < 1:
+        raise InvalidRequest(f"Give '{name}' as a whole number above 0.", param=name)
+    return value
+
+
+def _describe(verdict: Verdict) -> dict[str, object]:
+    price, estimate = verdict.target.price, verdict.estimate
+    return {
+        "target": verdict.target.name,
+        "place": verdict.place,
+        "excluded": verdict.excluded,
+        "until_s": verdict.until_s,
+        "breaker": verdict.breaker,
+        "headroom": verdict.headroom,
+        "in_flight": verdict.in_flight,
+        "price_usd_per_mtok": None if price is None else asdict(price),
+        "estimate": None if estimate is None else asdict(estimate),
+        "margin_usd": verdict.margin_usd,
+    }

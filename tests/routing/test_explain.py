@@ -1,0 +1,44 @@
+import pytest
+
+from routing import Group, Router
+from tests.routing.fleets import CHEAP, DEAR, Play, a_target
+
+SLOW, QUICK = a_target("slow", CHEAP), a_target("quick", DEAR)
+
+
+def test_the_verdicts_are_in_the_order_in_which_a_plan_would_ask() -> None:
+    hand = Play(Router({"chat": Group([QUICK, SLOW], "balanced")}))
+    hand.teach("slow", 0.5)
+    hand.teach("quick", 0.3)
+    explanation = hand.router.explain(hand.facts(), 40)
+    plan = hand.router.plan(hand.facts(), 40, hand.rng)
+    assert [one.target for one in explanation.verdicts] == [one.target for one in plan.candidates]
+    assert [one.place for one in explanation.verdicts] == [1, 2]
+    first, second = explanation.verdicts
+    assert first.margin_usd == 0
+    assert first.estimate is not None
+    assert second.estimate is not None
+    assert second.margin_usd == pytest.approx(second.estimate.score - first.estimate.score)
+    assert explanation.miss_usd is not None
+
+
+def test_a_target_that_is_left_out_comes_last_with_the_reason_and_the_wait() -> None:
+    hand = Play(Router({"chat": Group([SLOW, QUICK], "balanced")}))
+    for _ in range(5):
+        hand.outcome("slow", "failed", 0.0)
+    verdict = hand.router.explain(hand.facts(), 2.0).verdicts[-1]
+    assert (verdict.target, verdict.place, verdict.excluded, verdict.breaker) == (SLOW, None, "breaker open", "open")
+    assert verdict.until_s is not None
+    assert 0 < verdict.until_s <= 2
+
+
+def test_explaining_leaves_everything_as_it_was() -> None:
+    hand = Play(Router({"chat": Group([SLOW, QUICK], "round_robin")}))
+    assert hand.router.explain(hand.facts(), 0) == hand.router.explain(hand.facts(), 0)
+    assert [hand.first(0), hand.first(0)] == ["slow", "quick"]
+
+
+def test_a_strategy_that_only_takes_turns_estimates_nothing() -> None:
+    explanation = Play(Router({"chat": Group([SLOW], "weighted")})).router.explain(Play(Router({})).facts(), 0)
+    assert (explanation.strategy, explanation.miss_usd) == ("weighted", None)
+    assert explanation.verdicts[0].estimate is None
