@@ -63,7 +63,7 @@ class TargetsEndpoint:
         admin = identify_changer(self._desk.surface, request)
         body = await _read(request)
         seconds = body.get("seconds", 600)
-        if type(seconds) not in (int, float) or not 1 <= seconds <= _MAX_DRAIN_S:
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= _MAX_DRAIN_S:
             raise InvalidRequest("Give 'seconds' as a number from 1 to 86400.", param="seconds")
         state = self._desk.surface.router.fleet[self._name(body)]
         state.drained_until = monotonic() + seconds
