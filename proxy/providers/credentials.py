@@ -48,14 +48,11 @@ class Credentials:
     (the config was reloaded meanwhile) is passed over in silence. All calls are O(keys).
     """
 
-    def __init__(self, keys: Sequence[str], parked_s: float = _PARKED_S) -> None:
-        """`keys`: at least one, `[""]` for a provider without; `parked_s`: the first time out of a refused key. Raises
-        ValueError if there is no key.
-        """
+    def __init__(self, keys: Sequence[str]) -> None:
+        """`keys`: at least one, `[""]` for a provider without. Raises ValueError if there is none."""
         if not keys:
             raise ValueError("a provider needs at least one key; give an empty one if it wants none")
         self._slots = [_Slot(Credential(f"k{place}", key)) for place, key in enumerate(keys, 1)]
-        self._parked_s = parked_s
         self._turn = 0
 
     def __iter__(self) -> Iterator[Credential]:
@@ -87,7 +84,7 @@ class Credentials:
         slot = self._find(credential)
         if slot is None or now < slot.parked_until:
             return
-        slot.parked_s = min(slot.parked_s * 2 or self._parked_s, _MAX_PARKED_S)
+        slot.parked_s = min(slot.parked_s * 2 or _PARKED_S, _MAX_PARKED_S)
         slot.parked_until = now + slot.parked_s
 
     def worked(self, credential: Credential) -> None:

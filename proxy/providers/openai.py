@@ -37,7 +37,6 @@ _MAX_ERROR_BYTES = 256 * 1024
 #: How long a credential rests after a 429 that names no time, and at most, in seconds.
 _COOLED_S = 5.0
 _MAX_COOLED_S = 60.0
-_PARKED_ALONE_S = 30.0
 
 _logger = logging.getLogger(__name__)
 
@@ -63,9 +62,7 @@ class OpenAIProvider:
         self._dialect = settings.dialect
         self._transport = transport
         self._scrub = Scrubber([*settings.credentials, *(settings.headers or {}).values()], settings.base_url)
-        keys = settings.credentials or [""]
-        # Without the only key nothing goes: it is tried again soon.
-        self._credentials = Credentials(keys) if len(keys) > 1 else Credentials(keys, _PARKED_ALONE_S)
+        self._credentials = Credentials(settings.credentials or [""])
         self._urls: dict[str, URL] = {}  # by model; as many as the config has targets here
         # Everything but Host and Content-Length is known now.
         common = [
@@ -210,11 +207,13 @@ class OpenAIProvider:
         return failure
 
     def _blame(self, credential: Credential, failure: UpstreamFailure) -> None:
+        if len(self._headers) == 1:
+            return  # there is nothing to choose: when to ask again is routing's business
         now = monotonic()
         if isinstance(failure, UpstreamAuthError | UpstreamQuotaExhausted):
             self._credentials.park(credential, now)
             _logger.warning("provider %s: credential %s was refused (%s)", self.name, credential.id, failure.kind)
-        elif failure.cause == "rate_limited" and len(self._headers) > 1:
+        elif failure.cause == "rate_limited":
             asked_s = _COOLED_S if failure.retry_after_s is None else failure.retry_after_s
             self._credentials.cool(credential, min(asked_s, _MAX_COOLED_S), now)
         else:
