@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from time import monotonic, time
@@ -52,6 +52,7 @@ class Gateway:
         self._reloading = asyncio.Lock()
         self.exchanges: set[Exchange] = set()
         self.draining = False
+        metrics.watch_breakers(self._breakers)
         loaded = load()
         self._world = self._build(loaded, {}, None)
         metrics.config_loaded(loaded.config_hash)
@@ -134,6 +135,10 @@ class Gateway:
             loaded_at=time(),
         )
         return World(config, surface, providers)
+
+    def _breakers(self) -> Iterator[tuple[str, str]]:
+        now = monotonic()
+        return ((name, self._fleet[name].breaker.state(now)) for name in self._fleet)
 
     async def _retire(self, old: World, new: World) -> None:
         """Close the providers that only the old world knew, once its last call has ended."""

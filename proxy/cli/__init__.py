@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from proxy import __version__
-from proxy.cli import check, serve
+from proxy.cli import check, explain, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     serve.register(commands)
     check.register(commands)
+    explain.register(commands)
     args = parser.parse_args(arguments)
     code: int = args.run(args)
     return code

@@ -7,7 +7,7 @@ seldom goes through prometheus_client's own counters.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,7 @@ _DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 
 _TTFT_BUCKETS = (0.025, 0.05, 0.1, 0.2, 0.4, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 60)
 _OVERHEAD_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 _LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5)
+_BREAKER_STATES: Final[Mapping[str, int]] = {"closed": 0, "half_open": 1, "open": 2}
 #: The interval at which the event loop's lag is sampled, in seconds.
 _LAG_INTERVAL_S = 0.25
 
@@ -53,6 +54,7 @@ class Metrics(Collector):
         self._ttft = Histograms(_TTFT_BUCKETS)
         self._overhead = Histogram(_OVERHEAD_BUCKETS)
         self._lag = Histogram(_LAG_BUCKETS)
+        self._breakers: Callable[[], Iterable[tuple[str, str]]] = tuple
         self.registry.register(self)
         self._errors = self._counter("llm_errors", "Calls that ended in an error, by its kind.", "kind")
         self._failovers = self._counter(
@@ -109,7 +111,16 @@ class Metrics(Collector):
         )
         text = "Time spent in the gateway itself until the answer began."
         yield _family("llm_overhead_seconds", text, (), [((), self._overhead)])
+        text = "Whether a target is asked: 0 closed (it is), 1 half-open (one call at a time), 2 open (it is not)."
+        breakers = GaugeMetricFamily("llm_breaker_state", text, labels=("target",))
+        for target, state in self._breakers():
+            breakers.add_metric((target,), _BREAKER_STATES[state])
+        yield breakers
         yield _family("llm_event_loop_lag_seconds", "How late the event loop ran a timer.", (), [((), self._lag)])
+
+    def watch_breakers(self, read: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        """From now on show these at each scrape: `read` gives each target's name and its breaker's state."""
+        self._breakers = read
 
     def call_started(self, *, stream: bool) -> None:
         """Count a call in."""

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 
 import pytest
 
@@ -130,3 +131,23 @@ async def test_a_provider_that_gets_one_more_model_keeps_its_connections() -> No
     rig.text = CONFIG.replace("models:\n", "models:\n  new: {targets: [{provider: demo, model: demo-9}]}\n", 1)
     assert await rig.gateway.reload()
     assert rig.gateway._world.providers["demo"] is old
+
+
+async def test_what_was_learned_of_a_target_survives_a_reload_and_ends_with_it() -> None:
+    rig = Rig()
+    state = rig.gateway.surface.router.fleet["demo/demo-1"]
+    rig.text = CONFIG.replace("aliases: [default, org/chat]", "aliases: [brand-new]")
+    await rig.gateway.reload()
+    assert rig.gateway.surface.router.fleet["demo/demo-1"] is state
+    rig.text = CONFIG.replace("model: demo-1", "model: demo-7")
+    await rig.gateway.reload()
+    await asyncio.gather(*rig.gateway._retiring)
+    assert set(rig.gateway.surface.router.fleet) == {"demo/demo-7", "demo/demo-2"}
+
+
+def test_the_state_of_every_breaker_is_a_metric() -> None:
+    rig = Rig()
+    read = rig.metrics.registry.get_sample_value
+    assert read("llm_breaker_state", {"target": "demo/demo-1"}) == 0
+    rig.gateway.surface.router.fleet["demo/demo-1"].breaker.cool_down(60, monotonic())
+    assert read("llm_breaker_state", {"target": "demo/demo-1"}) == 2
