@@ -19,7 +19,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "proxy/api/surface.py": "two values and a protocol; every test of tests/proxy/api goes through them",
     "proxy/cli/serve.py": "signals, ports and exit codes need a real process: tests/integration/",
     "proxy/providers/base.py": "protocols and one value",
-    "proxy/providers/transport/over_aiohttp.py": "one test body for both transports: transport/test_body.py",
+    "proxy/providers/transport/connections.py": "one test body for both transports: transport/test_body.py",
+    "proxy/providers/transport/over_aiohttp.py": "the same",
     "proxy/providers/transport/over_httpx.py": "the same",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Final, NoReturn
 
 import httpx
@@ -23,6 +23,11 @@ Transport = httpx.AsyncBaseTransport
 Timeouts = Mapping[str, float | None]
 Close = Callable[[], Awaitable[None]]
 
+_FRAMINGS: Final[Mapping[bytes, str]] = {
+    b"content-encoding": "coding",
+    b"transfer-encoding": "transfer",
+    b"content-length": "length",
+}
 #: The ways a wait for an upstream may end other than with what was waited for.
 ENDS: Final = (asyncio.CancelledError, *FOREIGN)
 #: Shorter than most servers' idle time (60 s or more): a request that crosses its connection's close costs an attempt.
@@ -91,11 +96,20 @@ async def fail(end: BaseException, watch: Watch, close: Close | None = None) -> 
     raise translate(end) from end
 
 
-def refuse(headers: Mapping[str, str]) -> TransportError | None:
-    """Why a body under this head could not be read honestly, if so. `headers` must not care for case."""
-    if "content-encoding" in headers and headers["content-encoding"].lower() != "identity":
-        return httpx.DecodingError("the answer is compressed, though identity was asked for")
-    if "transfer-encoding" in headers and "content-length" in headers:  # aiohttp refuses it by itself
+def refuse(head: Iterable[tuple[bytes, bytes]]) -> TransportError | None:
+    """Why a body under this head could not be read honestly, if so."""
+    framings = set()
+    for name, value in head:
+        kind = _FRAMINGS.get(name.lower())
+        if kind is None:
+            continue
+        framings.add(kind)
+        words = value.strip().lower()
+        if kind == "coding" and words not in (b"", b"identity"):
+            return httpx.DecodingError("the answer is compressed, though identity was asked for")
+        if kind == "transfer" and words != b"chunked":
+            return httpx.RemoteProtocolError("the answer has a Transfer-Encoding other than chunked")
+    if {"transfer", "length"} <= framings:  # aiohttp refuses it by itself
         return httpx.RemoteProtocolError("the answer has both Content-Length and Transfer-Encoding")
     return None
 

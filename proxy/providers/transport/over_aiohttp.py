@@ -11,7 +11,7 @@ import asyncio
 import functools
 from collections.abc import Iterable
 from math import inf
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 import aiohttp
 import httpx
@@ -33,6 +33,8 @@ from proxy.providers.transport.body import (
     refuse,
     tls_context,
 )
+from proxy.providers.transport.connections import Connector
+from proxy.providers.transport.errors import translate
 
 _MAX_FIELD_BYTES: Final = 16 * 1024  # of one header; aiohttp takes 128 of them
 #: Reading pauses when a slow client has left twice as much unread.
@@ -58,7 +60,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._reuse = reuse
         self._proxy = None if proxy is None else yarl.URL(proxy)
         self._tls = tls_context()
-        self._connector: _Connector | None = None
+        self._connector: Connector | None = None
         self._destinations: dict[tuple[str, str], _Destination] = {}
         self._is_closed = False
 
@@ -86,7 +88,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             connection.close()  # nothing, once the whole body has come: then the pool has it back
 
         watch.pause()
-        if (refusal := refuse(message.headers)) is not None:
+        if (refusal := refuse(message.raw_headers)) is not None:
             watch.stop()
             connection.close()
             raise refusal
@@ -99,10 +101,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         if connector is not None:
             await connector.close()
 
-    def _open(self) -> _Connector:
+    def _open(self) -> Connector:
         if self._is_closed:
             raise httpx.LocalProtocolError("the transport is closed")
-        self._connector = _Connector(
+        self._connector = Connector(
             limit=0,  # who may be asked is decided elsewhere; a queue here would be a second, blind one
             ttl_dns_cache=30,
             ssl=self._tls,
@@ -112,14 +114,17 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return self._connector
 
     def _prepare(self, method: str, url: str, request: Request) -> _Destination:
-        if request.url.scheme not in ("http", "https") or not request.url.host:
+        if request.url.scheme not in ("http", "https") or not request.url.raw_host:
             raise httpx.UnsupportedProtocol("the URL cannot be used")
-        loop = asyncio.get_running_loop()
-        asked = aiohttp.ClientRequest(method, yarl.URL(url), proxy=self._proxy, loop=loop)
         target, secret = request.url.raw_path, b""
-        if self._proxy is not None and request.url.scheme == "http":  # for https, aiohttp makes a tunnel
-            target, secret = url.encode("ascii"), _proxy_authorization(self._proxy)
-        start = b"%b %b HTTP/1.1\r\n%b" % (method.encode("ascii"), target, secret)
+        try:
+            asked = aiohttp.ClientRequest(method, yarl.URL(url), proxy=self._proxy, loop=asyncio.get_running_loop())
+            if self._proxy is not None and request.url.scheme == "http":  # for https, aiohttp makes a tunnel
+                target = b"http://" + request.url.netloc + target
+                secret = _proxy_authorization(self._proxy)
+            start = b"%b %b HTTP/1.1\r\n%b" % (method.encode("ascii"), target, secret)
+        except ValueError as error:  # a name that is none, credentials that can't be written
+            raise translate(error) from None
         if len(self._destinations) >= _MAX_DESTINATIONS:
             self._destinations.clear()
         destination = self._destinations[method, url] = _Destination(asked, start)
@@ -153,11 +158,16 @@ def _encode_fields(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     return encoded + b"\r\n"
 
 
-async def _connect(connector: _Connector, asked: aiohttp.ClientRequest, connect_s: float | None) -> Connection:
+async def _connect(connector: Connector, asked: aiohttp.ClientRequest, connect_s: float | None) -> Connection:
     try:
         connection = await connector.connect(asked, [], _connect_timeout(connect_s))
     except TimeoutError:
         raise httpx.ConnectTimeout("no connection in time (connect)") from None
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if connector.closed and task is not None and not task.cancelling():
+            raise aiohttp.ClientConnectionError from None  # the name look-up was cancelled, not whoever waits for it
+        raise
     return connection
 
 
@@ -180,12 +190,19 @@ async def _exchange(connection: Connection, head: bytes, content: bytes) -> tupl
         writing = asyncio.create_task(_write(protocol, content))
         connection.add_callback(functools.partial(_cancel, writing))
     message, payload = await protocol.read()
-    while message.code < 200 and message.code != 101:  # early hints and the like
+    while 100 <= message.code < 200 and message.code != 101:  # early hints and the like
         message, payload = await protocol.read()
 
     def give_back() -> None:
-        # An answer that came before the request was sent leaves the rest of it in the way of the next one.
-        if protocol.upgraded or (writing is not None and not writing.done()):
+        # An answer that came before the request was sent leaves the rest of it in the way of the next one. What of it
+        # lies in the kernel nobody can see: a long request that was refused counts as unsent.
+        transport = protocol.transport
+        if (
+            message.code == 101
+            or (message.code >= 300 and len(content) > _READ_BUFFER_BYTES)
+            or (writing is not None and not writing.done())
+            or (transport is not None and transport.get_write_buffer_size())
+        ):
             connection.close()
         else:
             connection.release()
@@ -209,47 +226,6 @@ async def _write(protocol: ResponseHandler, content: bytes) -> None:
 
 def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Hands out no connection on which bytes came that nobody had asked for: they would be the next caller's answer.
-
-    aiohttp itself looks when it takes a connection back, which it does before it has parsed what follows the answer.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._factory = cast("functools.partial[ResponseHandler]", functools.partial(_Protocol, self._loop))
-
-    async def connect(self, *args: Any, **kwargs: Any) -> Connection:
-        while True:
-            connection = await super().connect(*args, **kwargs)
-            if connection.protocol is None or not connection.protocol.should_close:
-                return connection
-            connection.close()
-
-
-class _Protocol(ResponseHandler):
-    """aiohttp's end of a connection, mended in three places."""
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Go on reading, if it was paused: aiohttp runs its parser, 0.7 µs, for every chunk that is read."""
-        if self._reading_paused:
-            super().resume_reading(resume_parser)
-
-    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        """The connection is of no use any more: tell the reader of a body too, not just that of a head."""
-        payload = self._payload
-        super().set_exception(exc, *cause)
-        if payload is not None and not payload.is_eof() and payload.exception() is None:
-            payload.set_exception(exc)
-
-    def close(self) -> None:
-        """At once, even if the server does not read what is still to be sent."""
-        if self.transport is not None and self.transport.get_write_buffer_size():
-            self.abort()
-        else:
-            super().close()
 
 
 @functools.lru_cache(maxsize=256)

@@ -55,7 +55,7 @@ class HttpxTransport(httpx.AsyncBaseTransport):
             await response.aclose()
 
         watch.pause()
-        if (refusal := refuse(response.headers)) is not None:
+        if (refusal := refuse(response.headers.raw)) is not None:
             watch.stop()
             await close()
             raise refusal

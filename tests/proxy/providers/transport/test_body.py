@@ -23,6 +23,7 @@ from proxy.providers.transport.errors import TransportError
 from tests.fakes import completion, sse_chunks
 from tests.upstream import (
     BROKEN,
+    SSE_HEAD,
     Behaviour,
     End,
     ScriptedUpstream,
@@ -446,3 +447,69 @@ async def test_a_header_that_would_split_the_request_is_not_sent(transport: Tran
         with pytest.raises(httpx.LocalProtocolError):
             await transport.handle_async_request(request)
         assert not upstream.requests
+
+
+def chunks(*pieces: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+
+
+@pytest.mark.parametrize("count", [4096, 4097, 4098])
+async def test_a_reader_far_behind_in_tiny_chunks_gets_the_end_too(transport: Transport, count: int) -> None:
+    first = chunks(*[b"x"] * count)
+    behaviour = play(SSE_HEAD + first, 0.1, chunks(b"A", b"B") + b"0\r\n\r\n")
+    async with ScriptedUpstream(behaviour) as upstream:
+        response = await send(transport, upstream, idle=2)
+        await asyncio.sleep(0.05)
+        got = b"".join([piece async for piece in pieces(response)])
+        assert got == b"x" * count + b"AB"
+
+
+@pytest.mark.parametrize("head_of", [SSE_HEAD + chunks(b"one"), head(200) + b"one"], ids=["chunked", "until the end"])
+async def test_a_reader_whose_answer_is_closed_under_it_is_told(transport: Transport, head_of: bytes) -> None:
+    async with ScriptedUpstream(play(head_of, end=End.HANG)) as upstream:
+        response = await send(transport, upstream)
+        source = pieces(response)
+        await anext(source)
+        reading = asyncio.ensure_future(anext(source))
+        await asyncio.sleep(0.01)
+        await response.aclose()
+        with pytest.raises(httpx.TransportError):
+            async with asyncio.timeout(2):
+                await reading
+
+
+async def test_a_body_without_a_length_that_ends_in_a_reset_is_no_whole_body(transport: Transport) -> None:
+    async with ScriptedUpstream(play(head(200) + b"half", 0.05, end=End.RESET)) as upstream:
+        with pytest.raises(httpx.TransportError):
+            await fetch(transport, upstream)
+
+
+async def test_a_connection_whose_request_was_refused_unread_serves_nobody_else(transport: Transport) -> None:
+    if isinstance(transport, HttpxTransport):
+        pytest.skip("httpx sends everything before it reads")
+    async with ScriptedUpstream(refuse_early(429, b"{}"), OK) as upstream:
+        assert await fetch(transport, upstream, b"x" * 900_000, total=5) == (429, b"{}")
+        assert await fetch(transport, upstream, total=5) == (200, b"{}")
+        assert len(upstream.links) == 2
+
+
+@pytest.mark.parametrize("url", ["http://u:p@h.invalid:1/v1#part", "http://h..invalid/"])
+async def test_a_url_that_leads_nowhere_is_our_error(url: str) -> None:
+    transport = make_transport("aiohttp", reuse=True, proxy=None)
+    with pytest.raises(httpx.RequestError):
+        await fetch(transport, url, connect=1)
+    await transport.aclose()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [("Content-Encoding", "identity, gzip"), ("Transfer-Encoding", "gzip, chunked")],
+)
+async def test_a_coding_nobody_asked_for_is_refused_wherever_it_stands(
+    transport: Transport, header: tuple[str, str]
+) -> None:
+    framing = () if header[0] == "Transfer-Encoding" else (("Transfer-Encoding", "chunked"),)
+    behaviour = play(head(200, ("Content-Encoding", "identity"), header, *framing) + chunks(b"{}") + b"0\r\n\r\n")
+    async with ScriptedUpstream(behaviour) as upstream:
+        with pytest.raises((httpx.DecodingError, httpx.RemoteProtocolError)):
+            await fetch(transport, upstream, total=2)

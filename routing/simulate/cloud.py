@@ -1,0 +1,195 @@
+"""The simulated providers: what becomes of an attempt sent to one of them now.
+
+Knows nothing of routers, retries or clients. Times are seconds since the trace began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, inf
+from typing import Final
+from zlib import crc32
+
+from routing.simulate.faults import Fault
+from routing.simulate.luck import Luck, draw
+from routing.simulate.profiles import Profile
+from routing.simulate.trace import Request
+from routing.types import Kind, RateLimits
+
+_REFUSAL_S: Final = 0.05  #: how long a 429 takes
+_CACHE_BLOCK: Final = 128  #: a prompt cache keeps whole blocks of so many tokens ...
+_CACHE_LEAST: Final = 1024  #: ... and nothing shorter than this
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What will become of an attempt if nobody cancels it; durations from its sending."""
+
+    kind: Kind  #: `ok`, `cut`, `failed`, `rate_limited`; `timeout`: no answer ever comes
+    first_s: float  #: until the first token; inf: there is none
+    end_s: float  #: until it ends; inf: never
+    output_tokens: int = 0  #: produced until then
+    cached_tokens: int = 0
+    tokens_per_s: float = 0.0
+    retry_after_s: float | None = None
+    limits: RateLimits | None = None
+
+
+class _Allowance:
+    """A provider's limit a minute: a bucket that holds one minute's worth and refills evenly."""
+
+    __slots__ = ("_at", "_level", "limit")
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self._level = float(limit or 0)
+        self._at = 0.0
+
+    def left(self, at: float) -> float:
+        if self.limit is None:
+            return inf
+        return min(self.limit, self._level + (at - self._at) * self.limit / 60)
+
+    def wait_s(self, amount: float, at: float) -> float:
+        """Seconds until `amount` may be taken; what exceeds the limit itself needs a full bucket."""
+        if self.limit is None:
+            return 0.0
+        return max(0.0, min(amount, self.limit) - self.left(at)) * 60 / self.limit
+
+    def take(self, amount: float, at: float) -> None:
+        self._level = self.left(at) - amount
+        self._at = at
+
+
+class _Server:
+    """One target: its profile, its faults, and what it has in hand."""
+
+    __slots__ = ("code", "faults", "in_flight", "profile", "prompts", "requests", "tokens")
+
+    def __init__(self, profile: Profile, faults: Sequence[Fault]) -> None:
+        self.profile = profile
+        self.faults = tuple(fault for fault in faults if profile.name in fault.targets)
+        self.code = crc32(profile.name.encode())
+        self.requests = _Allowance(profile.target.capacity.rpm)
+        self.tokens = _Allowance(profile.target.capacity.tpm)
+        self.in_flight = 0
+        self.prompts: dict[int, tuple[float, int]] = {}
+
+    def wait_s(self, request: Request, at: float) -> float:
+        return max(self.requests.wait_s(1, at), self.tokens.wait_s(_size(request), at))
+
+    def cached_tokens(self, request: Request, at: float) -> int:
+        """The part of the prompt that is still cached from a request with the same `sticky`."""
+        ttl_s = self.profile.cache_ttl_s
+        if ttl_s is None or request.sticky is None or request.sticky not in self.prompts:
+            return 0
+        seen_at, seen_tokens = self.prompts[request.sticky]
+        shared = min(seen_tokens, request.input_tokens)
+        return shared // _CACHE_BLOCK * _CACHE_BLOCK if at - seen_at <= ttl_s and shared >= _CACHE_LEAST else 0
+
+    def limits(self, at: float) -> RateLimits | None:
+        """What the headers of an answer say: the truth, at the time of sending."""
+        rpm, tpm = self.requests.limit, self.tokens.limit
+        if rpm is None and tpm is None:
+            return None
+        requests, tokens = self.requests.left(at), self.tokens.left(at)
+        return RateLimits(
+            at,
+            rpm,
+            None if rpm is None else max(0, int(requests)),
+            tpm,
+            None if tpm is None else max(0, int(tokens)),
+            None if rpm is None else (rpm - requests) * 60 / rpm,
+            None if tpm is None else (tpm - tokens) * 60 / tpm,
+        )
+
+
+class Cloud:
+    """All providers of one simulation. The same seed gives the same luck to whoever asks."""
+
+    def __init__(self, profiles: Sequence[Profile], faults: Sequence[Fault] = (), seed: int = 0) -> None:
+        self._servers = {profile.name: _Server(profile, faults) for profile in profiles}
+        self._seed = seed
+
+    def profile(self, target: str) -> Profile:
+        """Raises KeyError for a target that is not there, as all methods do."""
+        return self._servers[target].profile
+
+    def in_flight(self, target: str) -> int:
+        """Attempts that were sent and have not ended."""
+        return self._servers[target].in_flight
+
+    def peek(self, request: Request, target: str, attempt: int, at: float) -> Fate:
+        """What would become of this attempt if it were sent now; changes nothing. `attempt` counts from 0 the times
+        that this request was sent to this target.
+        """
+        server = self._servers[target]
+        luck = draw(self._seed, request.index, server.code, attempt)
+        slowdown, is_cut = 1.0, False
+        for fault in server.faults:
+            if not fault.is_on(at):
+                continue
+            if fault.kind == "hang":
+                return Fate("timeout", inf, inf)
+            if fault.kind == "error" and luck.fails < fault.rate:
+                soonest_s, latest_s = fault.fails_in_s
+                return Fate("failed", inf, soonest_s + luck.delay * (latest_s - soonest_s))
+            if fault.kind == "storm" and luck.fails < fault.rate:
+                return _storm(server, luck, at)
+            slowdown *= fault.slowdown(at)
+            is_cut = is_cut or (fault.kind == "cut" and luck.fails < fault.rate)
+        wait_s = server.wait_s(request, at)
+        if wait_s > 0:
+            return Fate("rate_limited", inf, _REFUSAL_S, retry_after_s=wait_s, limits=server.limits(at))
+        return _answer(server, request, luck, at, slowdown, is_cut)
+
+    def send(self, request: Request, target: str, attempt: int, at: float) -> Fate:
+        """Send the attempt: as `peek`, but it counts against the target's limits, and is in flight until `ended`."""
+        fate = self.peek(request, target, attempt, at)
+        server = self._servers[target]
+        server.in_flight += 1
+        if fate.first_s < inf:
+            # A real provider reserves the stated cap or a guess of its own; here it knows the true length at once.
+            server.requests.take(1, at)
+            server.tokens.take(_size(request), at)
+            if request.sticky is not None:
+                server.prompts[request.sticky] = (at, request.input_tokens)
+        return fate
+
+    def ended(self, target: str) -> None:
+        """An attempt that was sent is over, or was cancelled."""
+        self._servers[target].in_flight -= 1
+
+
+def _size(request: Request) -> int:
+    return request.input_tokens + request.output_tokens
+
+
+def _storm(server: _Server, luck: Luck, at: float) -> Fate:
+    """A 429 without a word of explanation, or with headers that claim all is well."""
+    rpm, tpm = server.requests.limit, server.tokens.limit
+    lie = RateLimits(at, rpm, rpm, tpm, tpm, 0.0, 0.0) if luck.headers < 0.5 else None
+    return Fate("rate_limited", inf, _REFUSAL_S, limits=lie)
+
+
+def _answer(server: _Server, request: Request, luck: Luck, at: float, slowdown: float, is_cut: bool) -> Fate:
+    profile = server.profile
+    load = max(1.0, (server.in_flight + 1) / profile.saturates_at) if profile.saturates_at else 1.0
+    cached = server.cached_tokens(request, at)
+    # A self-hosted server beyond its knee: every prompt waits for the others' prompts and for their tokens.
+    usual_s = profile.typical_ttft_s(request.input_tokens - cached) * load * load
+    first_s = usual_s * slowdown * exp(profile.ttft_sigma * luck.ttft)
+    tokens_per_s = profile.tokens_per_s / load * exp(profile.speed_sigma * luck.speed)
+    # At least one token comes before the break, and at least one is missing.
+    is_cut = is_cut and request.output_tokens >= 2
+    output = 1 + int(luck.cuts * (request.output_tokens - 1)) if is_cut else request.output_tokens
+    return Fate(
+        "cut" if is_cut else "ok",
+        first_s,
+        first_s + output / tokens_per_s,
+        output,
+        cached,
+        tokens_per_s,
+        limits=server.limits(at),
+    )

@@ -1,0 +1,64 @@
+"""What the strategies of the product are for, in figures. Deterministic: the bounds are tight."""
+
+import pytest
+
+from benchmarks.routing import foreseen, ours, run
+from benchmarks.traces import load
+from routing.router import StrategyName
+from routing.simulate import CallPolicy, Summary, hosted, simulate, span_s, standard
+
+PROFILES = hosted()
+REQUESTS = load("conv")
+FAULTS = standard(PROFILES, span_s(REQUESTS))
+
+
+def summary(strategy: StrategyName, hedge_share: float = 0.0) -> Summary:
+    return run(strategy, ours(PROFILES, strategy, hedge_share), REQUESTS, PROFILES, FAULTS, seed=1)
+
+
+@pytest.fixture(scope="module")
+def balanced() -> Summary:
+    return summary("balanced")
+
+
+@pytest.fixture(scope="module")
+def cheapest() -> Summary:
+    return summary("cheapest")
+
+
+def test_balanced_keeps_its_objective_through_an_hour_of_faults(balanced: Summary) -> None:
+    assert balanced.success_pct >= 99.95
+    assert balanced.objective_pct >= 96
+    assert balanced.worst_objective_pct >= 90
+    assert balanced.ttft_p99_s <= 3.0
+    assert balanced.waste_pct <= 2.5
+
+
+def test_no_strategy_pays_for_what_it_does_not_promise(balanced: Summary, cheapest: Summary) -> None:
+    oracle, fastest = foreseen(REQUESTS, PROFILES, FAULTS, 1), summary("fastest")
+    assert oracle.cost_usd < cheapest.cost_usd < balanced.cost_usd < fastest.cost_usd
+    assert cheapest.cost_usd < 1.3 * oracle.cost_usd
+    assert balanced.cost_usd < 2 * oracle.cost_usd
+    assert cheapest.objective_pct < balanced.objective_pct < fastest.objective_pct
+
+
+def test_reliable_loses_fewer_calls_to_cut_streams_than_cheapest_would_at_any_price(cheapest: Summary) -> None:
+    reliable = summary("reliable")
+    assert reliable.success_pct >= 99.95
+    assert reliable.worst_success_pct >= 97
+    assert reliable.objective_pct > cheapest.objective_pct + 3
+
+
+def test_nothing_is_left_in_flight_and_two_runs_are_the_same() -> None:
+    requests = REQUESTS[:3000]
+    first, second = ours(PROFILES, "balanced", 0.05), ours(PROFILES, "balanced", 0.05)
+    records = [simulate(one, requests, PROFILES, FAULTS, CallPolicy(), 3) for one in (first, second)]
+    assert records[0] == records[1]
+    assert {first.router.fleet[name].in_flight for name in first.router.fleet} == {0}
+    assert sum(record.hedges for record in records[0]) > 0
+
+
+def test_second_attempts_stay_within_their_share() -> None:
+    hedged = summary("balanced", 0.05)
+    assert 0 < hedged.hedges < 0.06 * hedged.calls
+    assert hedged.success_pct >= 99.9
