@@ -27,6 +27,8 @@ _MAX_DIGITS: Final = 15
 #: Who limits tokens limits requests too, so one header tells each family: a look into httpx's headers costs 0.3 µs.
 _OPENAI_SIGN: Final = "x-ratelimit-remaining-requests"
 _ANTHROPIC_SIGN: Final = "anthropic-ratelimit-requests-remaining"
+#: An answer with none of these headers (lower case) says nothing that `read_rate_limits` could read.
+RATE_LIMIT_SIGNS: Final = frozenset({_OPENAI_SIGN.encode(), _ANTHROPIC_SIGN.encode()})
 
 
 def read_rate_limits(headers: Mapping[str, str], sent_at: float, wall_now: float) -> RateLimits | None:

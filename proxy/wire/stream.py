@@ -13,6 +13,7 @@ import orjson
 from proxy.wire.failure import NO_MESSAGE, MalformedAnswer
 
 _BOM: Final = b"\xef\xbb\xbf"
+_DONE_LAST: Final = b"\n\ndata: [DONE]\n\n"
 _EMPTY_EVENT_BYTES: Final = len(b"data: \n\n")
 
 
@@ -149,9 +150,9 @@ def _is_canonical(data: bytes) -> bool:
         return False
     if data.find(b"\n") == len(data) - 2:
         return len(data) > _EMPTY_EVENT_BYTES
-    # Each event accounts for two line ends, and there are no others.
-    events = data.count(b"\n\ndata: ") + 1
-    return data.count(b"\n") == 2 * events and b"data: \n" not in data
+    # Each event accounts for two line ends, and there are no others; one that begins with a brace is not empty.
+    events = data.count(b"\n\ndata: {") + 1 + data.endswith(_DONE_LAST)
+    return data.startswith(b"data: {") and data.count(b"\n") == 2 * events
 
 
 def _is_whole(event: bytes) -> bool:
