@@ -148,6 +148,8 @@ class Gateway:
             await asyncio.sleep(_RETIRE_POLL_S)
         for provider in dropped:
             await provider.aclose()
+        if len(self._retiring) > 1:
+            return  # an older or a newer world is still in use: the last to retire tidies up
         self._fleet.keep_only(
             f"{target.provider}/{target.model}"
             for settings in self._world.config.models.values()

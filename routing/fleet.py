@@ -26,6 +26,11 @@ _BREAKS: Final = {"ok": False, "cut": True, "failed": True, "timeout": True}
 _KNOWN_SAMPLES: Final = 5
 
 
+#: Obstacles that are a guess: the breaker's, that it will fail; the pacer's, that the provider will refuse. Where nobody
+#: else is left the target is asked all the same, for not asking is a failure for certain.
+FORGIVABLE: Final = frozenset({"breaker open", "pacing"})
+
+
 class TargetState:
     """One target's. Who sends an attempt calls `began`, and `ended` once, whatever becomes of it."""
 
@@ -70,7 +75,9 @@ class TargetState:
         if self.limit is not None and not self.limit.is_allowed():
             return "concurrency limit", None
         wait_s = self.pacer.wait_s(tokens, now)
-        return ("rate limit", wait_s) if wait_s > 0 else None
+        if wait_s <= 0:
+            return None
+        return ("rate limit" if self.pacer.is_blocked(now) else "pacing"), wait_s
 
     def is_stranger(self) -> bool:
         """Is it being tried out already, while nobody knows it yet? A herd would find out all at once: the first few
@@ -102,7 +109,8 @@ class TargetState:
             self.pacer.ended(outcome.reserved_tokens, used if kind == "ok" and used else None, now)
         if kind == "rate_limited":
             asked_s = outcome.retry_after_s
-            self.pacer.blocked(min(_MAX_BLOCKED_S, _BLOCKED_S * 2**self._refusals) if asked_s is None else asked_s, now)
+            wait_s = min(_MAX_BLOCKED_S, _BLOCKED_S * 2**self._refusals) if asked_s is None else asked_s
+            self.pacer.blocked(wait_s, now)
             self._refusals = min(self._refusals + 1, 10)
         elif kind == "ok":
             self._refusals = 0
@@ -115,6 +123,8 @@ class TargetState:
         slowness = None
         if outcome.ttft_s is not None and isfinite(outcome.ttft_s) and kind in ("ok", "cut", "gone"):
             slowness = health.began_to_answer(outcome.ttft_s, uncached_tokens, now)
+        elif kind == "ok":
+            health.samples += 1  # an answer that came whole has no first token, but its target is less of a stranger
         if kind in ("ok", "cut"):
             health.ended(True, now)
             health.streamed(kind == "cut", now)

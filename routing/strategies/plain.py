@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from routing.fleet import Fleet
+from routing.fleet import FORGIVABLE, Fleet
 from routing.strategies.scored import unfit
 from routing.types import Candidate, Exclusion, Facts, Plan, Target
 
@@ -66,7 +66,7 @@ def _admitted(name: str, ordered: Sequence[Candidate], facts: Facts, fleet: Flee
         obstacle = unfit(target, facts) or fleet[target.name].obstacle(facts.input_tokens, now)
         if obstacle is not None:
             excluded.append(Exclusion(target, *obstacle))
-            if obstacle[0] == "breaker open":
+            if obstacle[0] in FORGIVABLE:
                 shut.append(candidate)
         elif target.name in facts.tried:
             tried.append(candidate)

@@ -8,7 +8,7 @@ from random import Random
 from typing import Final
 
 from routing.affinity import Affinity
-from routing.fleet import Fleet, TargetState
+from routing.fleet import FORGIVABLE, Fleet, TargetState
 from routing.forecast import OutputForecast
 from routing.health import p_within
 from routing.hedge import HUNG, INTERVAL_S, HedgeBudget, is_worth
@@ -74,7 +74,7 @@ class Scored:
         output_tokens = self._forecast.expect(facts.max_output_tokens)
         tokens = facts.input_tokens + int(output_tokens)
         rated: list[tuple[float, int, _Member]] = []
-        strangers: list[_Member] = []
+        strangers: list[tuple[float, int, _Member]] = []
         tried: list[_Member] = []
         excluded: list[Exclusion] = []
         limit_s = self._limit_s(facts, now)
@@ -86,14 +86,16 @@ class Scored:
                 excluded.append(Exclusion(member.target, *obstacle))
             elif member.target.name in facts.tried:
                 tried.append(member)
-            elif member.state.is_stranger():
-                strangers.append(member)
             else:
                 warm = self._warm(member, facts, most_in_flight, now)
                 cost = member.tariff.cost_usd(facts.input_tokens, warm, output_tokens)
+                score = self._score(member, facts.input_tokens - warm, cost, limit_s, now)
+                if member.state.is_stranger():
+                    strangers.append((score, position, member))
+                    continue
                 if not rated or cost < cheapest:
                     cheapest = cost
-                rated.append((self._score(member, facts.input_tokens - warm, cost, limit_s, now), position, member))
+                rated.append((score, position, member))
         if not (rated or strangers or tried):
             return self._panic(facts, excluded, now)
         if rated and not facts.tried:
@@ -102,8 +104,7 @@ class Scored:
         _spread(rated, rng)
         if now >= self._look_at and not facts.tried:
             self._look_around(rated, facts, _DEAREST_LOOK * cheapest, now)
-        candidates = [member.candidate for _, _, member in rated]
-        candidates += [member.candidate for member in strangers]
+        candidates = [member.candidate for _, _, member in (*rated, *sorted(strangers))]
         candidates += [member.candidate for member in tried]
         return Plan(self.name, tuple(candidates), tuple(excluded))
 
@@ -236,15 +237,13 @@ class Scored:
         return max(2.0, _MAX_OVERLOAD * total / len(self._members))
 
     def _panic(self, facts: Facts, excluded: list[Exclusion], now: float) -> Plan:
-        """Nobody may be asked. Those whose breakers are open are asked all the same, the likeliest to answer first:
+        """Nobody may be asked. Those with a forgivable obstacle are asked all the same, the likeliest to answer first:
         refusing the call would be a failure for certain.
         """
-        shut = [item.target.name for item in excluded if item.reason == "breaker open"]
+        shut = [item.target.name for item in excluded if item.reason in FORGIVABLE]
         members = [self._by_name[name] for name in shut]
         members.sort(key=lambda member: (member.target.name in facts.tried, -member.state.health.p_ok(now)))
-        return Plan(
-            self.name, tuple(Candidate(member.target, "all breakers open") for member in members), tuple(excluded)
-        )
+        return Plan(self.name, tuple(Candidate(member.target, "in need") for member in members), tuple(excluded))
 
 
 def unfit(target: Target, facts: Facts) -> tuple[str, None] | None:

@@ -87,7 +87,7 @@ def test_what_a_provider_says_of_its_limits_is_heeded() -> None:
     play(one, "ok", 0.0, limits=RateLimits(0.0, limit_requests=60, remaining_requests=0))
     obstacle = one.obstacle(0, 0.0)
     assert obstacle is not None
-    assert obstacle[0] == "rate limit"
+    assert obstacle[0] == "pacing"
 
 
 def test_another_capacity_keeps_what_was_learned_and_what_is_in_flight() -> None:

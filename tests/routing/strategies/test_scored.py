@@ -125,7 +125,7 @@ def test_when_all_breakers_are_open_the_likeliest_to_answer_is_asked() -> None:
         hand.outcome("slow", "failed", 41.0 + number * 0.01)
     plan = hand.router.plan(hand.facts(), 42.5, hand.rng)
     assert len(plan.candidates) == 2
-    assert {candidate.reason for candidate in plan.candidates} == {"all breakers open"}
+    assert {candidate.reason for candidate in plan.candidates} == {"in need"}
 
 
 def test_a_warm_prompt_draws_its_conversation_until_its_target_is_crowded() -> None:
@@ -225,3 +225,27 @@ def test_nobody_is_raced_unless_it_was_asked_for() -> None:
     hand = racing(share=0.0)
     first = hand.router.plan(hand.facts(), 40, hand.rng).candidates[0]
     assert hand.router.hedge(hand.facts(), first, 40.0, 60.0, hand.rng) == (None, None)
+
+
+def test_among_strangers_the_better_one_is_asked_when_nobody_else_is_left() -> None:
+    hand = play("balanced", a_target("dear", DEAR), a_target("cheap", CHEAP))
+    for name in ("dear", "cheap"):
+        hand.router.began(f"p/{name}", hand.facts(), 0)
+    assert hand.first(0) == "cheap"
+
+
+def test_answers_that_come_whole_make_a_target_known_too() -> None:
+    hand = play("balanced", a_target("new", CHEAP), QUICK)
+    for number in range(6):
+        hand.outcome("new", "ok", float(number))
+    assert not hand.router.fleet["p/new"].is_stranger()
+
+
+def test_a_call_that_nobody_has_room_for_by_their_own_figures_is_sent_all_the_same() -> None:
+    hand = play("balanced", a_target("a", CHEAP, capacity=Capacity(tpm=500)))
+    plan = hand.router.plan(hand.facts(), 0, hand.rng)
+    assert names(plan.candidates) == ["a"]
+    assert [item.reason for item in plan.excluded] == ["pacing"]
+    hand.outcome("a", "rate_limited", 0.0, retry_after_s=5.0)
+    plan = hand.router.plan(hand.facts(), 1.0, hand.rng)
+    assert (plan.candidates, plan.excluded[0].reason) == ((), "rate limit")  # a 429 was said, not reckoned
