@@ -26,8 +26,8 @@ _BREAKS: Final = {"ok": False, "cut": True, "failed": True, "timeout": True}
 _KNOWN_SAMPLES: Final = 5
 
 
-#: Obstacles that are a guess: the breaker's, that it will fail; the pacer's, that the provider will refuse. Where nobody
-#: else is left the target is asked all the same, for not asking is a failure for certain.
+#: Obstacles that are a guess: the breaker's, that it will fail; the pacer's, that the provider will refuse. Where
+#: nobody else is left the target is asked all the same, for not asking is a failure for certain.
 FORGIVABLE: Final = frozenset({"breaker open", "pacing"})
 
 

@@ -74,10 +74,6 @@ class _Allowance:
             wait_s = max(wait_s, min(news_s, self._wait_for(self._told, amount, now)))
         return wait_s
 
-    def is_blocked(self, now: float) -> bool:
-        """Is the last 429 still to be waited out? That was said by the provider; the rest of a wait is reckoned."""
-        return now < self._blocked_until
-
     def headroom(self, now: float) -> float:
         share = 1.0 if self._own is None else self._share(self._own, now)
         if self._told is not None and now < self._heard_at + _NEWS_S:
@@ -173,6 +169,10 @@ class Pacer:
         if wait_s <= 0:
             return 0.0
         return wait_s if wait_s == inf else min(wait_s, _MAX_WAIT_S)
+
+    def is_blocked(self, now: float) -> bool:
+        """Is the last 429 still to be waited out? That was said by the provider; the rest of a wait is reckoned."""
+        return now < self._blocked_until
 
     def headroom(self, now: float) -> float:
         """What is left, 0..1: the scarcer of requests and tokens as a share of its limit. 1.0 if no limit is known."""
