@@ -54,8 +54,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--self-hosted", action="store_true", help="the cheapest is a server that saturates")
     parser.add_argument("--no-faults", action="store_true")
     parser.add_argument("--ours-only", action="store_true")
+    parser.add_argument("--requests", type=int, metavar="N", help="only the first N of the trace")
     options = parser.parse_args(arguments)
-    requests = load(options.trace)
+    requests = load(options.trace)[: options.requests]
     profiles = self_hosted() if options.self_hosted else hosted()
     faults = () if options.no_faults else standard(profiles, span_s(requests))
     seeds = range(1, options.seeds + 1)
