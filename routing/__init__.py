@@ -4,7 +4,7 @@ library only.
 
 from routing.explain import Explanation, Verdict
 from routing.fleet import Fleet
-from routing.retry import RetrySettings, backoff_s, parse_retry_after
+from routing.retry import RetrySettings, backoff_s, cap_retry_after, parse_retry_after
 from routing.router import Group, Router
 from routing.types import (
     Candidate,
@@ -39,5 +39,6 @@ __all__ = [
     "Target",
     "Verdict",
     "backoff_s",
+    "cap_retry_after",
     "parse_retry_after",
 ]

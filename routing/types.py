@@ -122,7 +122,6 @@ class Candidate:
 
     target: Target
     reason: str
-    estimate: Estimate | None = None  #: None from a strategy that does not score
 
 
 @dataclass(frozen=True, slots=True)

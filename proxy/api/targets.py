@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
-from math import exp
+from math import exp, inf
 from time import monotonic
 from typing import Final
 
@@ -74,7 +74,7 @@ class TargetsEndpoint:
         """Take a target in again: `{"target": NAME}`."""
         admin = identify_changer(self._desk.surface, request)
         body = await _read(request)
-        self._desk.surface.router.fleet[self._name(body)].drained_until = 0.0
+        self._desk.surface.router.fleet[self._name(body)].drained_until = -inf
         _logger.warning("audit: '%s' took the target %s in again", admin.name, body["target"])
         return json_response({"target": body["target"], "drained_for_s": 0})
 

@@ -12,7 +12,7 @@ from proxy.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
-from routing import Kind
+from routing import Kind, cap_retry_after
 
 #: No provider's Retry-After keeps its target out for longer.
 _MAX_RETRY_AFTER_S: Final = 60.0
@@ -32,7 +32,7 @@ def kind_of(failure: UpstreamFailure) -> Kind:
 def retry_after_s(failure: UpstreamFailure) -> float | None:
     """How long the provider asks to be left alone, within reason."""
     asked_s = failure.retry_after_s
-    return None if asked_s is None else min(asked_s, _MAX_RETRY_AFTER_S)
+    return None if asked_s is None else cap_retry_after(asked_s, _MAX_RETRY_AFTER_S)[0]
 
 
 def is_worth_repeating(failure: UpstreamFailure) -> bool:

@@ -21,7 +21,7 @@ from proxy.chain.attempt import Report
 from proxy.chain.catalogue import Catalogue, Fallback, Model, Static
 from proxy.chain.facts import facts_of
 from proxy.chain.outcomes import is_worth_repeating
-from proxy.errors import Cause, GatewayError, InvalidRequest, Overloaded, UpstreamFailure
+from proxy.errors import Cause, GatewayError, InvalidRequest, Overloaded, UpstreamFailure, UpstreamUnavailable
 from proxy.observe import Metrics
 from proxy.providers import Patience, Provider
 from proxy.wire.fixed import fixed_completion, fixed_stream
@@ -89,14 +89,18 @@ class Route:
             if step.model is not None:
                 result = await self._ask(call, self._catalogue[step.model], max(max_attempts, kept + 1), result)
             elif step.static is not None:
-                result = self._give_static(call, step.static, result)
+                return self._give_static(call, step.static, result)
         return result
 
-    def _give_static(self, call: Call, static: Static, failure: GatewayError) -> Answer:
+    def _give_static(self, call: Call, static: Static, failure: GatewayError) -> Answer | GatewayError:
         """The fixed answer. For the client it is one; for everybody who counts, the failure that it hides."""
         call.fallback, call.error, call.failed_status = "static", failure.kind, failure.status
         created, request = int(self._wall_clock()), call.request
-        if request.stream and static.status == 200:
+        if static.status >= 400:  # an error like any other: in a stream that has begun it can only be an event
+            error = UpstreamUnavailable(static.text)
+            error.status = static.status
+            return error
+        if request.stream:
             block = fixed_stream(
                 static.text, id=call.id, model=call.model, created=created, include_usage=request.include_usage
             )

@@ -24,6 +24,7 @@ from proxy.errors import (
     UpstreamUnavailable,
 )
 from proxy.wire.failure import ErrorBody
+from routing import cap_retry_after, parse_retry_after
 
 _URL: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>)\]}]+", re.IGNORECASE)
 _SECRET: Final = re.compile(
@@ -125,9 +126,11 @@ def _is_public(host: str) -> bool:
 
 
 def classify(
-    provider: str, status: int, error: ErrorBody, headers: Mapping[str, str], scrub: Scrubber
+    provider: str, status: int, error: ErrorBody, headers: Mapping[str, str], scrub: Scrubber, wall_now: float
 ) -> UpstreamFailure:
-    """The failure that an answer of this status and body stands for; `headers` are consulted for Retry-After. Pure."""
+    """The failure that an answer of this status and body stands for; `headers` are consulted for Retry-After, which may
+    be a date: `wall_now` is Unix time in seconds. Pure.
+    """
     code, words = error.code or "", f"{error.code} {error.type} {error.message}"
     failure: UpstreamFailure
     if code in _QUOTA_CODES or error.type in _QUOTA_CODES or status == 402:
@@ -146,12 +149,12 @@ def classify(
     if status in (400, 403, 409, 413, 422, 429):
         failure = _rejected(status, error, words, scrub)
         if status == 429:
-            failure.retry_after_s = read_retry_after(headers)
+            failure.retry_after_s = read_retry_after(headers, wall_now)
     elif status in (408, 504):
         failure = UpstreamTimeout(f"Provider '{provider}' timed out (HTTP {status}).")
     elif status in (503, 529):
         failure = UpstreamUnavailable(f"Provider '{provider}' is overloaded or down (HTTP {status}).")
-        failure.retry_after_s = read_retry_after(headers)
+        failure.retry_after_s = read_retry_after(headers, wall_now)
     elif 300 <= status < 400:
         failure = UpstreamMisconfigured(
             f"Provider '{provider}' answered with a redirect (HTTP {status}), which is never followed. "
@@ -169,7 +172,7 @@ def _blames_model(status: int, error: ErrorBody) -> bool:
 def classify_inside(provider: str, error: ErrorBody, scrub: Scrubber) -> UpstreamFailure:
     """The failure for an error that came inside a 200, whole or streamed."""
     status = error.status or _STATUS_OF_WORD.get(error.code or "") or _STATUS_OF_WORD.get(error.type or "") or 500
-    failure = classify(provider, status, error, {}, scrub)
+    failure = classify(provider, status, error, {}, scrub, wall_now=0.0)
     if isinstance(failure, UpstreamError):
         failure.message = f"Provider '{provider}' reported an error in its answer: {scrub(error.message)}"
     return failure
@@ -194,15 +197,7 @@ def _rejected(status: int, error: ErrorBody, words: str, scrub: Scrubber) -> Ups
     )
 
 
-def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from `retry-after-ms` or `retry-after` in seconds, capped at an hour; None if absent or
-    unreadable.
-    """
-    for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
-            wait_s = float(headers[name]) / scale
-        except (KeyError, ValueError):
-            continue
-        if wait_s >= 0:  # also refuses NaN
-            return min(wait_s, _MAX_RETRY_AFTER_S)
-    return None
+def read_retry_after(headers: Mapping[str, str], wall_now: float) -> float | None:
+    """Seconds to wait, as a provider asks in any of the header's forms, capped at an hour; None if it does not ask."""
+    asked_s = parse_retry_after(headers, wall_now)
+    return None if asked_s is None else cap_retry_after(asked_s, _MAX_RETRY_AFTER_S)[0]

@@ -205,7 +205,8 @@ class OpenAIProvider:
             body = await read_body(response, _MAX_ERROR_BYTES)
         except (TransportError, MalformedAnswer):
             body = b""  # the status says enough
-        failure = classify(self.name, response.status_code, read_error(body), response.headers, self._scrub)
+        said = read_error(body)
+        failure = classify(self.name, response.status_code, said, response.headers, self._scrub, time())
         self._blame(credential, failure)
         return failure
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import erf, exp, log
+from math import exp
 from random import Random
 from typing import Final
 
@@ -22,7 +22,6 @@ _MAX_OVERLOAD: Final = 1.25
 #: A target that was not asked for so long is asked once, if it costs no more than so many times the cheapest.
 _LOOK_EVERY_S: Final = 120.0
 _DEAREST_LOOK: Final = 4.0
-_SQRT_2: Final = 2.0**0.5
 #: Of a call, before any has been seen.
 _USUAL_INPUT_TOKENS: Final = 1000
 _USUAL_OUTPUT_TOKENS: Final = 200
@@ -185,7 +184,7 @@ class Scored:
         return Estimate(
             cost_usd=cost,
             p_ok=p_ok,
-            p_miss=1.0 - p_ok * (0.5 + 0.5 * erf(log(limit_s / median_s) / (sigma * _SQRT_2))),
+            p_miss=1.0 - p_ok * p_within(limit_s, median_s, sigma),
             p_cut=health.p_cut(now),
             ttft_p50_s=median_s,
             ttft_p95_s=median_s * exp(_P95 * sigma),
@@ -199,7 +198,7 @@ class Scored:
         median_s = health.usual_ttft_s(uncached_tokens) * exp(mean)
         p_miss = 1.0 - p_ok
         if preset.has_objective:
-            p_miss = 1.0 - p_ok * (0.5 + 0.5 * erf(log(limit_s / median_s) / (sigma * _SQRT_2)))
+            p_miss = 1.0 - p_ok * p_within(limit_s, median_s, sigma)
         risk = preset.miss * p_miss + preset.cut * health.p_cut(now)
         score = preset.cost * cost_usd + self._promise.price_usd * risk
         if preset.wait:

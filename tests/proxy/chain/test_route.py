@@ -248,11 +248,14 @@ async def test_a_static_answer_ends_the_call_well_and_counts_as_the_failure_it_h
     assert text.endswith(b"data: [DONE]\n\n") is stream
 
 
-async def test_a_static_answer_with_a_status_of_its_own_is_json_even_for_a_stream() -> None:
-    bench = Bench([ScriptedProvider("a", [DOWN])], [Fallback("unavailable", None, Static("Later.", 503))])
-    _, answer = await bench.ask(a_call(stream=True))
-    assert isinstance(answer, Answer)
-    assert (answer.status, answer.blocks) == (503, None)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_static_answer_with_an_errors_status_is_an_error_in_its_words(stream: bool) -> None:
+    steps = [Fallback("unavailable", None, Static("Later.", 529)), Fallback("unavailable", "large")]
+    large = ScriptedProvider("big", [OK])
+    call, error = await Bench([ScriptedProvider("a", [DOWN])], steps, large).ask(a_call(stream=stream))
+    assert isinstance(error, GatewayError)
+    assert (error.status, error.message, call.fallback, call.failed_status) == (529, "Later.", "static", 503)
+    assert large.asked == []  # what was fixed is the last word
 
 
 async def test_the_providers_total_is_what_is_left_of_the_call() -> None:

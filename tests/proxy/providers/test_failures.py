@@ -15,6 +15,8 @@ from proxy.errors import (
 from proxy.providers.failures import Scrubber, classify, classify_inside, read_retry_after
 from proxy.wire.failure import ErrorBody
 
+#: Sun, 06 Nov 1994 08:49:37 GMT
+NOW = 784_111_777.0
 SCRUB = Scrubber(["sk-our-credential-123"], "http://llm.internal:8000/v1")
 
 
@@ -52,7 +54,7 @@ def body(message: str = "m", type: str | None = None, code: str | None = None, p
 def test_a_status_says_whose_fault_it_is(
     status: int, error: ErrorBody, kind: type[UpstreamFailure], shown: int
 ) -> None:
-    failure = classify("p", status, error, {}, SCRUB)
+    failure = classify("p", status, error, {}, SCRUB, NOW)
     assert type(failure) is kind
     assert failure.status == shown
 
@@ -71,11 +73,13 @@ def test_a_status_says_whose_fault_it_is(
     ],
 )
 def test_a_cause_says_who_else_may_be_asked(status: int, error: ErrorBody, cause: str | None) -> None:
-    assert classify("p", status, error, {}, SCRUB).cause == cause
+    assert classify("p", status, error, {}, SCRUB, NOW).cause == cause
 
 
 def test_a_rejection_keeps_the_providers_own_code_type_and_param() -> None:
-    failure = classify("p", 400, body("bad", "invalid_request_error", "unsupported_value", "temperature"), {}, SCRUB)
+    failure = classify(
+        "p", 400, body("bad", "invalid_request_error", "unsupported_value", "temperature"), {}, SCRUB, NOW
+    )
     assert (failure.message, failure.type, failure.code, failure.param) == (
         "bad",
         "invalid_request_error",
@@ -134,11 +138,13 @@ def test_our_credential_never_comes_through(before: str, after: str) -> None:
         ({"retry-after": "0.5"}, 0.5),
         ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
         ({"retry-after": "99999999"}, 3600.0),
+        ({"retry-after": "Sun, 06 Nov 1994 08:49:40 GMT"}, 3.0),
+        ({"retry-after": "Sun, 06 Nov 1994 08:49:00 GMT"}, None),  # it has passed
         ({"retry-after": "-1"}, None),
         ({"retry-after": "nan"}, None),
         ({"retry-after": "soon"}, None),
     ],
 )
 def test_a_wait_is_read_from_headers_and_capped(headers: dict[str, str], wait_s: float | None) -> None:
-    assert read_retry_after(headers) == wait_s
-    assert classify("p", 429, body(), headers, SCRUB).retry_after_s == wait_s
+    assert read_retry_after(headers, NOW) == wait_s
+    assert classify("p", 429, body(), headers, SCRUB, NOW).retry_after_s == wait_s
