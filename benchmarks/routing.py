@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+import timeit
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from random import Random
 from statistics import fmean
 from time import perf_counter
 from typing import Any, Final
 
 from benchmarks.traces import load
-from routing import Group, Objective, Router
+from routing import Capacity, Facts, Group, Objective, Outcome, Price, Router, Target
 from routing.router import StrategyName
 from routing.simulate import (
     BASELINES,
@@ -87,7 +89,24 @@ def main(arguments: Sequence[str]) -> int:
     print(table([*rows, oracle], oracle))
     print()
     print(fault_table(rows))
+    print()
+    print("plan(): " + ", ".join(f"{plan_us(count):.0f} µs for {count} targets" for count in (6, 100)))
     return 0
+
+
+def plan_us(count: int) -> float:
+    """CPU time of one plan over so many priced and limited targets, all of them known, in µs: the best of seven."""
+    targets = [
+        Target(f"p/{n}", "p", str(n), Price(0.1 + n / 100, 0.3 + n / 50), Capacity(rpm=100_000, tpm=10**9))
+        for n in range(count)
+    ]
+    router, rng = Router({"chat": Group(targets, "balanced")}), Random(1)
+    facts = Facts("chat", stream=True, input_tokens=1000, sticky=7)
+    for target in targets:
+        for at in range(10):
+            router.began(target.name, facts, at)
+            router.observe(Outcome(target.name, "ok", at, 1.0, 0.5, 1000, 200), at + 1.0, facts)
+    return min(timeit.repeat(lambda: router.plan(facts, 40.0, rng), number=500, repeat=7)) / 500 * 1e6
 
 
 def ours(profiles: Sequence[Profile], strategy: StrategyName, hedge_share: float = 0.0) -> Driven:
