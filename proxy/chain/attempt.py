@@ -51,12 +51,14 @@ class Report:
 
     async def settle(self, call: Call, stream: ChatStream) -> None:
         """The stream is over for the client: let go of the provider, and keep what it reported."""
-        await stream.aclose()
-        call.usage = stream.usage
-        if call.error is None:
-            self._tell("ok", call.usage, limits=stream.limits)
-        else:
-            self._tell("gone" if call.error in _NOBODYS_FAULT else "cut", call.usage, limits=stream.limits)
+        try:
+            await stream.aclose()
+        finally:  # whoever cancels us here: an attempt that was counted in is counted out
+            call.usage = stream.usage
+            kind: Kind = "ok"
+            if call.error is not None:
+                kind = "gone" if call.error in _NOBODYS_FAULT else "cut"
+            self._tell(kind, call.usage, limits=stream.limits)
 
     def _tell(
         self, kind: Kind, usage: Usage | None, asked_s: float | None = None, limits: RateLimits | None = None

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from proxy.call import Attempt, Call
@@ -92,3 +94,18 @@ def test_without_reported_usage_the_estimate_stands_in() -> None:
     bench = Bench()
     bench.report.answered(None, None)
     assert (bench.only.kind, bench.only.input_tokens, bench.only.output_tokens) == ("ok", 300, 0)
+
+
+async def test_an_attempt_whose_settling_is_cancelled_is_counted_out_all_the_same() -> None:
+    class Stuck(ScriptedStream):
+        async def aclose(self) -> None:
+            await asyncio.Event().wait()
+
+    bench = Bench()
+    bench.report.opened()
+    settling = asyncio.create_task(bench.report.settle(a_call(stream=True), Stuck([])))
+    await asyncio.sleep(0)
+    settling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await settling
+    assert bench.router.fleet["a/m"].in_flight == 0
