@@ -58,7 +58,9 @@ def test_a_child_that_has_just_ended_is_no_fault(tmp_path: Path) -> None:
 @pytest.mark.integration
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
 def test_a_real_process_is_found_with_its_child() -> None:
-    program = "import subprocess, sys; subprocess.Popen(['sleep', '30']); print(flush=True); sys.stdin.read()"
+    # The kernel counts in hundredths of a second: what takes less than one may count as nothing.
+    work = "from time import process_time\nwhile process_time() < 0.1: pass"
+    program = f"{work}\nimport subprocess, sys; subprocess.Popen(['sleep', '30']); print(flush=True); sys.stdin.read()"
     parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert parent.stdout is not None
