@@ -17,7 +17,7 @@ from time import monotonic, time
 from typing import Literal, cast
 
 from proxy.api import Exchange, Surface
-from proxy.chain import Auth, Catalogue, Fallback, Model, Route, Static, Trace, build_chain
+from proxy.chain import Auth, Catalogue, Engine, Fallback, Model, Route, Static, Trace, build_chain
 from proxy.config import Config, ConfigFaults, FallbackConfig, Fault, Loaded, ModelConfig, SloConfig, TargetConfig
 from proxy.keyring import admin_keyring, client_keyring
 from proxy.observe import CallLog, Metrics
@@ -120,7 +120,8 @@ class Gateway:
         catalogue = Catalogue([_describe_model(name, settings) for name, settings in config.models.items()])
         router = Router({name: _group_of(settings) for name, settings in config.models.items()}, self._fleet)
         keyring = client_keyring(config.teams)
-        route = Route(router, catalogue, providers, self._metrics, monotonic, Random())
+        engine = Engine(router, providers, self._metrics, monotonic, Random())
+        route = Route(engine, catalogue, self._metrics)
         surface = Surface(
             handler=build_chain(self._trace, Auth(keyring, catalogue, time), route),
             catalogue=catalogue,
@@ -163,6 +164,7 @@ def _group_of(settings: ModelConfig) -> Group:
         targets=[_describe_target(target) for target in settings.targets],
         strategy=settings.strategy,
         objective=Objective(slo.ttft_s, slo.ttft_within),
+        hedge_share=settings.hedge.max_extra_cost,
         retries=RetrySettings(retries.max_attempts, retries.max_ratio),
     )
 
@@ -202,6 +204,8 @@ def _describe_model(name: str, settings: ModelConfig) -> Model:
         ttft_s=(settings.slo or SloConfig()).ttft_s,
         is_chosen=settings.strategy not in ("round_robin", "weighted")
         or any(target.capacity.tpm for target in settings.targets),
+        is_hedged=settings.hedge.max_extra_cost > 0,
+        is_rescued=settings.rescue,
     )
 
 

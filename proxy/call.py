@@ -47,6 +47,7 @@ class Attempt:
     #: time spent waiting for the provider, up to its first event or its whole JSON body; None while that goes on
     waited_s: float | None = None
     error: str | None = None  #: `kind` of the failure; None while it goes well
+    usage: Usage | None = None  #: as reported by the provider; None while nothing was reported
 
 
 @dataclass(slots=True)
@@ -61,7 +62,9 @@ class Call:
     model: str = ""  #: the configured model that `request.model` names; empty until it is resolved
     principal: Principal | None = None
     attempts: list[Attempt] = field(default_factory=list)
-    usage: Usage | None = None  #: as reported by the provider; None while nothing was reported
+    answered: Attempt | None = None  #: the attempt whose answer the client gets; None while there is none
+    is_rescued: bool = False  #: did the answer go on at another target after its stream was cut?
+    usage: Usage | None = None  #: as reported for all attempts together; None while nothing was reported
     first_block_at: float | None = None  #: monotonic seconds; when the first byte of the answer's body was ready
     strategy: str = ""  #: how routing ordered the last plan
     fallback: str | None = None  #: what answered in place of `model`: another configured model, or `static`
@@ -70,9 +73,22 @@ class Call:
     error: str | None = None  #: `kind` of the error the call ended in
     closing: AsyncExitStack = field(default_factory=AsyncExitStack)
 
+    @property
+    def last_attempt(self) -> Attempt | None:
+        """The attempt that answered, or else the latest."""
+        return self.answered or (self.attempts[-1] if self.attempts else None)
+
     def waited_by(self, now: float) -> float:
-        """Seconds spent waiting for providers by `now` (monotonic); the rest of the duration is our own overhead."""
-        return sum(now - at.started_at if at.waited_s is None else at.waited_s for at in self.attempts)
+        """Seconds spent waiting for providers by `now` (monotonic), attempts that ran side by side counted once; the
+        rest of the duration is our own overhead.
+        """
+        waited_s, until = 0.0, 0.0
+        for attempt in self.attempts:
+            begin = max(attempt.started_at, until)
+            until = now if attempt.waited_s is None else min(now, attempt.started_at + attempt.waited_s)
+            waited_s += max(0.0, until - begin)
+            until = max(until, begin)
+        return waited_s
 
 
 @dataclass(slots=True)

@@ -121,7 +121,7 @@ class TargetState:
         kind, health = outcome.kind, self.health
         uncached_tokens = max(0, outcome.input_tokens - outcome.cached_tokens)
         slowness = None
-        if outcome.ttft_s is not None and isfinite(outcome.ttft_s) and kind in ("ok", "cut", "gone"):
+        if outcome.ttft_s is not None and isfinite(outcome.ttft_s) and kind in ("ok", "cut", "outrun", "gone"):
             slowness = health.began_to_answer(outcome.ttft_s, uncached_tokens, now)
         elif kind == "ok":
             health.samples += 1  # an answer that came whole has no first token, but its target is less of a stranger
@@ -130,8 +130,9 @@ class TargetState:
             health.streamed(kind == "cut", now)
         elif kind in ("failed", "timeout"):
             health.ended(False, now)
-            if kind == "timeout":
-                health.kept_waiting(outcome.duration_s, uncached_tokens, now)
+        if kind in ("timeout", "outrun") and outcome.ttft_s is None:
+            # Were a lost race not learned, a slow target whose races are all lost would look well.
+            health.kept_waiting(outcome.duration_s, uncached_tokens, now)
         return slowness
 
 

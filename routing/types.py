@@ -13,8 +13,9 @@ from typing import Literal
 #: What became of an attempt, as far as it says something about its target:
 #: `ok`; `cut` (it broke after content had come); `failed` (an error, or no answer); `timeout`; `rate_limited` (429);
 #: `refused` (401, 403: our credential's fault); `rejected` (400 and the like: the request's own fault);
-#: `gone` (the client left, or another attempt won: nobody's fault).
-Kind = Literal["ok", "cut", "failed", "timeout", "rate_limited", "refused", "rejected", "gone"]
+#: `outrun` (another attempt began to answer first: slow, perhaps, but not at fault); `gone` (the client left: nobody's
+#: fault).
+Kind = Literal["ok", "cut", "failed", "timeout", "rate_limited", "refused", "rejected", "outrun", "gone"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,11 +70,13 @@ class ScriptedProvider:
         self.name = name
         self._script = list(script)
         self.asked: list[str] = []
+        self.requests: list[ChatRequest] = []
         self.patience: list[Patience] = []
         self.closed = False
 
-    def _next(self, model: str, patience: Patience) -> ChatAnswer | ScriptedStream:
+    def _next(self, model: str, request: ChatRequest, patience: Patience) -> ChatAnswer | ScriptedStream:
         self.asked.append(model)
+        self.requests.append(request)
         self.patience.append(patience)
         step = self._script.pop(0) if len(self._script) > 1 else self._script[0]
         if isinstance(step, Exception):
@@ -82,12 +84,12 @@ class ScriptedProvider:
         return step
 
     async def answer(self, model: str, request: ChatRequest, patience: Patience) -> ChatAnswer:
-        answer = self._next(model, patience)
+        answer = self._next(model, request, patience)
         assert isinstance(answer, ChatAnswer)
         return answer
 
     async def open_stream(self, model: str, request: ChatRequest, patience: Patience) -> ScriptedStream:
-        stream = self._next(model, patience)
+        stream = self._next(model, request, patience)
         assert isinstance(stream, ScriptedStream)
         return stream
 

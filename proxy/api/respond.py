@@ -173,8 +173,8 @@ class Exchange:
         """What is known of the call by now."""
         call = self.call
         headers = [(b"x-request-id", call.request_id.encode("ascii"))]
-        if call.attempts:
-            last = call.attempts[-1]
+        last = call.last_attempt
+        if last is not None:
             headers += (
                 (b"x-waystation-provider", last.provider.encode()),
                 (b"x-waystation-model", last.model.encode()),

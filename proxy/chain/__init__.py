@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from proxy.call import Handler, Middleware, chain
 from proxy.chain.auth import Auth
 from proxy.chain.catalogue import Catalogue, Fallback, Model, Static
+from proxy.chain.engine import Engine
 from proxy.chain.facts import client_patience_s
 from proxy.chain.route import Route
 from proxy.chain.trace import Trace, choose_request_id, new_id
@@ -24,6 +25,7 @@ def build_chain(trace: Trace, auth: Auth, route: Route) -> Handler:
 __all__ = [
     "Auth",
     "Catalogue",
+    "Engine",
     "Fallback",
     "Model",
     "Route",

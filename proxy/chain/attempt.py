@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from proxy.call import Attempt, Call
 from proxy.chain.outcomes import kind_of, retry_after_s
@@ -15,50 +16,80 @@ from routing import Facts, Kind, Outcome, RateLimits, Router
 _NOBODYS_FAULT = frozenset({ClientGone.kind, Overloaded.kind})
 
 
+#: What an attempt ended in that nobody waits for any more, and one that lost a race.
+CANCELLED: Final = "cancelled"
+OUTRUN: Final = "outrun"
+
+
 class Report:
     """What routing is told of one attempt."""
 
-    __slots__ = ("_attempt", "_clock", "_facts", "_is_told", "_reserved_tokens", "_router", "_ttft_s")
+    __slots__ = ("_clock", "_facts", "_is_told", "_reserved_tokens", "_router", "_ttft_s", "attempt")
 
     def __init__(self, router: Router, clock: Callable[[], float], facts: Facts, attempt: Attempt) -> None:
         """The attempt is being sent. `clock` gives monotonic seconds."""
         self._router = router
         self._clock = clock
         self._facts = facts
-        self._attempt = attempt
+        self.attempt = attempt
         self._ttft_s: float | None = None
         self._is_told = False
         self._reserved_tokens = router.began(attempt.target, facts, attempt.started_at)
 
     def opened(self) -> None:
         """A stream's first event has come; how it goes on is told by `settle`."""
-        self._attempt.waited_s = self._ttft_s = self._clock() - self._attempt.started_at
+        self.attempt.waited_s = self._ttft_s = self._clock() - self.attempt.started_at
 
-    def answered(self, usage: Usage | None, limits: RateLimits | None) -> None:
+    def answered(self, call: Call, usage: Usage | None, limits: RateLimits | None) -> None:
         """A whole answer has come."""
+        self._spent(call, usage)
         self._tell("ok", usage, limits=limits)
 
     def failed(self, failure: UpstreamFailure) -> None:
         """No answer has come."""
-        self._attempt.error = failure.kind
+        self.attempt.error = failure.kind
         # One of several credentials was at fault: that says nothing about the target.
         self._tell("gone" if failure.has_spare else kind_of(failure), None, retry_after_s(failure))
 
     def left(self) -> None:
         """Whatever happened, nobody waits for this attempt's beginning any more."""
-        if self._ttft_s is None and not self._is_told:  # the call was cancelled
-            self._tell("gone", None)
+        if self._ttft_s is None and not self._is_told:  # it was cancelled
+            is_outrun = self.attempt.error == OUTRUN
+            self.attempt.error = self.attempt.error or CANCELLED
+            self._tell("outrun" if is_outrun else "gone", None)
+
+    async def lost(self, stream: ChatStream) -> None:
+        """The stream began when another attempt had won already."""
+        self.attempt.error = OUTRUN
+        try:
+            await stream.aclose()
+        finally:
+            self._tell("outrun", None, limits=stream.limits)
+
+    async def broke(self, call: Call, stream: ChatStream, failure: UpstreamFailure) -> None:
+        """The stream broke after content had come; another one is to make that good."""
+        self.attempt.error = failure.kind
+        await self._end(call, stream, "cut")
 
     async def settle(self, call: Call, stream: ChatStream) -> None:
         """The stream is over for the client: let go of the provider, and keep what it reported."""
+        kind: Kind = "ok"
+        if call.error is not None:
+            kind = "gone" if call.error in _NOBODYS_FAULT else "cut"
+        await self._end(call, stream, kind)
+
+    async def _end(self, call: Call, stream: ChatStream, kind: Kind) -> None:
         try:
             await stream.aclose()
         finally:  # whoever cancels us here: an attempt that was counted in is counted out
-            call.usage = stream.usage
-            kind: Kind = "ok"
-            if call.error is not None:
-                kind = "gone" if call.error in _NOBODYS_FAULT else "cut"
-            self._tell(kind, call.usage, limits=stream.limits)
+            if not self._is_told:
+                self._spent(call, stream.usage)
+                self._tell(kind, stream.usage, limits=stream.limits)
+
+    def _spent(self, call: Call, usage: Usage | None) -> None:
+        if usage is not None:
+            self.attempt.usage = usage
+            call.usage = usage if call.usage is None else call.usage + usage
 
     def _tell(
         self, kind: Kind, usage: Usage | None, asked_s: float | None = None, limits: RateLimits | None = None
@@ -67,13 +98,13 @@ class Report:
             return
         self._is_told = True
         now = self._clock()
-        duration_s = now - self._attempt.started_at
-        if self._attempt.waited_s is None:
-            self._attempt.waited_s = duration_s
+        duration_s = now - self.attempt.started_at
+        if self.attempt.waited_s is None:
+            self.attempt.waited_s = duration_s
         outcome = Outcome(
-            target=self._attempt.target,
+            target=self.attempt.target,
             kind=kind,
-            started_at=self._attempt.started_at,
+            started_at=self.attempt.started_at,
             duration_s=duration_s,
             ttft_s=self._ttft_s,
             input_tokens=usage.input_tokens if usage is not None else self._facts.input_tokens,

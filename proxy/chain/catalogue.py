@@ -43,6 +43,8 @@ class Model:
     retries: RetrySettings = field(default_factory=RetrySettings)
     ttft_s: float = 2.0  #: the objective: by then a stream should have begun
     is_chosen: bool = False  #: does routing look at more than whose turn it is?
+    is_hedged: bool = False  #: may a second attempt race a silent first one?
+    is_rescued: bool = False  #: does a stream that is cut go on at another target?
 
 
 class Catalogue:

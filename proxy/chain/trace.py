@@ -52,7 +52,7 @@ class Trace:
 
     def _finish(self, call: Call) -> None:
         duration_s = self._clock() - call.received_at
-        attempt = call.attempts[-1] if call.attempts else None
+        attempt = call.last_attempt
         team = call.principal.team if call.principal is not None else OTHER
         ttft_s = overhead_s = None
         if call.first_block_at is not None:
@@ -91,6 +91,7 @@ class Trace:
                 "error": call.error,
                 "attempts": len(call.attempts),
                 "fallback": call.fallback,
+                "rescued": call.is_rescued,
                 "input_tokens": usage.input_tokens if usage is not None else None,
                 "output_tokens": usage.output_tokens if usage is not None else None,
                 "ttft_ms": _milliseconds(ttft_s),

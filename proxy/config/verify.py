@@ -63,6 +63,7 @@ def _check_targets(providers: Data, models: Data) -> Iterator[Finding]:
                 seen.add((provider, name))
         yield from _check_weights(model, settings)
         yield from _check_prices(model, settings)
+        yield from _check_hedge(model, settings)
     for provider in providers:
         if provider not in used:
             yield Finding(("providers", provider), "no model uses this provider", is_warning=True, at_key=True)
@@ -87,6 +88,18 @@ def _check_prices(model: str, settings: Data) -> Iterator[Finding]:
                 yield Finding(
                     path, "strategy cheapest needs its price", "give price_usd_per_mtok: {input: …, output: …}"
                 )
+
+
+def _check_hedge(model: str, settings: Data) -> Iterator[Finding]:
+    """A second attempt is weighed against its cost: that takes an objective, and prices."""
+    share = _mapping(settings.get("hedge")).get("max_extra_cost")
+    if not isinstance(share, str) or not share.strip("0.% "):
+        return
+    path: Path = ("models", model, "hedge", "max_extra_cost")
+    if settings.get("strategy") not in ("balanced", "reliable"):
+        yield Finding(path, "only strategies balanced and reliable send second attempts", "set one, or drop it")
+    elif any(target.get("price_usd_per_mtok") is None for _, target in _entries(settings, "targets")):
+        yield Finding(path, "a second attempt is weighed by its price", "give every target its price_usd_per_mtok")
 
 
 def _check_aliases(models: Data) -> Iterator[Finding]:

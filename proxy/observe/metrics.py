@@ -60,6 +60,8 @@ class Metrics(Collector):
         self._failovers = self._counter(
             "llm_failovers", "Attempts that failed and made way for the next target.", "provider", "kind"
         )
+        self._hedges = self._counter("llm_hedges", "Second attempts that raced a silent first one.", "result")
+        self._rescues = self._counter("llm_rescues", "Streams that were cut and whose rest was sought.", "result")
         self._reloads = self._counter("llm_config_reloads", "Attempts to load a changed config.", "result")
         self._lines_dropped = self._counter(
             "llm_log_lines_dropped", "Log lines given up because the log could not be written in time."
@@ -171,6 +173,14 @@ class Metrics(Collector):
     def failover(self, provider: str, kind: str) -> None:
         """Count a failed attempt that another one follows."""
         self._failovers.labels(provider, kind).inc()
+
+    def hedge(self, result: str) -> None:
+        """Count a second attempt that raced a first one: it `won`, it `lost`, or both `failed`."""
+        self._hedges.labels(result).inc()
+
+    def rescue(self, result: str) -> None:
+        """Count a stream that was cut and whose rest was asked for elsewhere: `joined` or `failed`."""
+        self._rescues.labels(result).inc()
 
     def config_loaded(self, config_hash: str) -> None:
         """Show which config is in force."""

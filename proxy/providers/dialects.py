@@ -30,10 +30,13 @@ class Dialect:
     renames: Mapping[str, str] = field(default_factory=dict)
     #: Message roles it refuses, and the one that means the same there.
     roles: Mapping[str, str] = field(default_factory=dict)
+    #: Request fields that make it go on with a last message of the assistant's; without, it is told to in words.
+    resuming: Mapping[str, object] = field(default_factory=dict)
 
 
 _LEGACY_MAX_TOKENS: Final = MappingProxyType({"max_completion_tokens": "max_tokens"})
 _NO_DEVELOPER: Final = MappingProxyType({"developer": "system"})
+_CONTINUE_FINAL: Final = MappingProxyType({"continue_final_message": True, "add_generation_prompt": False})
 
 DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
     {
@@ -44,7 +47,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
             Dialect("deepseek", renames=_LEGACY_MAX_TOKENS, roles=_NO_DEVELOPER),
             Dialect("qwen", renames=_LEGACY_MAX_TOKENS, roles=_NO_DEVELOPER),
             # Chat templates know the classic roles only; both names of the token limit are understood.
-            Dialect("vllm", roles=_NO_DEVELOPER),
+            Dialect("vllm", roles=_NO_DEVELOPER, resuming=_CONTINUE_FINAL),
             # Ignores what it doesn't know, so an unrenamed limit would silently not limit.
             Dialect("ollama", renames=_LEGACY_MAX_TOKENS, roles=_NO_DEVELOPER),
             Dialect(
@@ -58,6 +61,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
         )
     }
 )
+_DEMO: Final = Dialect("openai", resuming=_CONTINUE_FINAL)
 
 _HOSTS: Final = (
     ("api.deepseek.com", "deepseek"),
@@ -71,6 +75,8 @@ def dialect_for(kind: str, wanted: str, base_url: str) -> Dialect:
     """The row for a provider of the config: the one it names, else by its kind, else by its host, else OpenAI's."""
     if wanted != "auto":
         return DIALECTS[wanted]
+    if kind == "demo":
+        return _DEMO
     if kind in ("azure", "anthropic"):
         return DIALECTS[kind]
     parts = urlsplit(base_url)

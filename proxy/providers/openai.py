@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic, time
+from typing import Any
 
 import orjson
 
@@ -29,6 +30,7 @@ from proxy.providers.transport.errors import TransportError, name_failure
 from proxy.wire.answer import ChatAnswer, ErrorAnswer, MalformedAnswer, read_chat_answer
 from proxy.wire.chat import ChatRequest
 from proxy.wire.failure import read_error
+from proxy.wire.seam import resuming_messages
 from routing import RateLimits
 
 #: No answer of a chat model is larger; more than this is not read into memory.
@@ -186,15 +188,17 @@ class OpenAIProvider:
         return url
 
     def _encode(self, model: str, request: ChatRequest) -> bytes:
-        body = {**request.body, "model": model}
+        body: dict[str, Any] = {**request.body, "model": model}
         dialect = self._dialect
         if request.stream and dialect.stream_usage:
-            options = body.get("stream_options")
-            body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+            body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
         for theirs, ours in dialect.renames.items():
             if theirs in body:
                 value = body.pop(theirs)
                 body.setdefault(ours, value)
+        if request.text_so_far:
+            body["messages"] = [*body["messages"], *resuming_messages(request.text_so_far, not dialect.resuming)]
+            body.update(dialect.resuming)
         if dialect.roles:
             body["messages"] = _translate_roles(body["messages"], dialect.roles)
         return orjson.dumps(body)
@@ -230,7 +234,7 @@ def _names(response: Response) -> dict[bytes, bytes]:
     return {name.lower(): value for name, value in response.headers.raw}
 
 
-def _translate_roles(messages: object, roles: Mapping[str, str]) -> object:
-    if not isinstance(messages, list) or not any(message["role"] in roles for message in messages):
+def _translate_roles(messages: list[Any], roles: Mapping[str, str]) -> list[Any]:
+    if not any(message["role"] in roles for message in messages):
         return messages
     return [{**message, "role": roles.get(message["role"], message["role"])} for message in messages]

@@ -39,6 +39,8 @@ class ChatRequest:
     include_usage: bool  #: did the client itself ask for `stream_options.include_usage`?
     n: int  #: choices asked for
     size_bytes: int = 0  #: of the body as it came
+    #: What of the answer has come already, from a stream that was cut: only the rest is wanted.
+    text_so_far: str = ""
 
 
 def parse_chat_request(raw: bytes) -> ChatRequest:

@@ -13,6 +13,14 @@ class Usage:
     output_tokens: int
     cached_tokens: int = 0  #: the part of `input_tokens` that was read from the provider's cache; 0 if it didn't say
 
+    def __add__(self, other: Usage) -> Usage:
+        """What both counted together."""
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
+
 
 def read_usage(obj: object) -> Usage | None:
     """The counts in a `usage` object; None unless input and output are both there as whole numbers ≥ 0."""

@@ -157,7 +157,7 @@ class Scored:
     def learn(self, outcome: Outcome, facts: Facts | None, now: float) -> None:
         """Learn what is the model's to learn: how long answers are, how dear a miss is, which prompts are warm."""
         kind = outcome.kind
-        if kind in ("rejected", "refused", "gone"):
+        if kind in ("rejected", "refused", "outrun", "gone"):
             return
         self._promise.learn(kind != "ok" or (outcome.ttft_s or 0.0) > self._objective.ttft_s)
         if kind == "ok" and facts is not None:

@@ -74,6 +74,18 @@ models:
   spare:
     retries: {{max_attempts: 1}}
     targets: [{{provider: spare, model: up-spare}}]
+  rescued:
+    timeouts: {{connect: 1s, first_token: 1s, idle: 500ms, total: 10s}}
+    retries: {{max_attempts: 3}}
+    rescue: true
+    targets: [{{provider: main, model: up-one}}, {{provider: main, model: up-two}}]
+  hedged:                   # main is the cheaper one
+    strategy: balanced
+    slo: {{ttft: 1s}}
+    hedge: {{max_extra_cost: 100%}}
+    targets:
+      - {{provider: main, model: up-main, price_usd_per_mtok: {{input: 1, output: 1}}}}
+      - {{provider: spare, model: up-spare, price_usd_per_mtok: {{input: 3, output: 3}}}}
   refused:
     retries: {{max_attempts: 1}}
     targets: [{{provider: nowhere, model: up-chat}}]

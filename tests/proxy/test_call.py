@@ -42,6 +42,24 @@ def test_waiting_is_the_sum_over_all_attempts() -> None:
     assert call.waited_by(9.0) == 1.75
 
 
+def test_attempts_side_by_side_are_waited_for_once() -> None:
+    call = a_call()
+    call.attempts += [Attempt("a/m", "m", "a", 1.0, waited_s=3.0), Attempt("b/m", "m", "b", 2.0, waited_s=1.0)]
+    assert call.waited_by(9.0) == 3.0
+    call.attempts.append(Attempt("c/m", "m", "c", 6.0))
+    assert call.waited_by(8.0) == 5.0
+    assert call.waited_by(5.0) == 3.0  # what began later is not waited for yet
+
+
+def test_the_attempt_that_answered_comes_before_the_latest() -> None:
+    assert a_call().last_attempt is None
+    call = a_call()
+    call.attempts += [Attempt("a/m", "m", "a", 1.0), Attempt("b/m", "m", "b", 2.0)]
+    assert call.last_attempt is call.attempts[1]
+    call.answered = call.attempts[0]
+    assert call.last_attempt is call.attempts[0]
+
+
 def test_a_principal_without_a_list_may_use_every_model() -> None:
     assert Principal("t", "k", None).may_use("chat")
     assert Principal("t", "k", frozenset({"chat"})).may_use("chat")

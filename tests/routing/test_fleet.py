@@ -25,7 +25,7 @@ def play(state: TargetState, kind: Kind, now: float, **more: object) -> None:
 
 def test_every_attempt_that_began_and_ended_leaves_nothing_in_flight() -> None:
     one = state(Capacity(concurrency=5))
-    kinds: list[Kind] = ["ok", "cut", "failed", "timeout", "rate_limited", "refused", "rejected", "gone"]
+    kinds: list[Kind] = ["ok", "cut", "failed", "timeout", "rate_limited", "refused", "rejected", "outrun", "gone"]
     for kind in kinds:
         play(one, kind, 0.0)
     assert one.in_flight == 0
@@ -42,6 +42,18 @@ def test_failures_in_a_row_open_the_breaker(kind: Kind) -> None:
     obstacle = one.obstacle(0, 0.1)
     assert obstacle is not None
     assert obstacle[0] == "breaker open"
+
+
+def test_a_lost_race_is_a_sign_of_slowness_and_of_nothing_else() -> None:
+    one = state()
+    for _ in range(10):
+        play(one, "ok", 0.0, ttft_s=0.2)
+    before, p_ok = one.health.ratio(0.0)[0], one.health.p_ok(0.0)
+    for _ in range(5):
+        play(one, "outrun", 0.0)
+    assert one.health.ratio(0.0)[0] > before
+    assert one.health.p_ok(0.0) == p_ok
+    assert one.obstacle(0, 0.0) is None
 
 
 @pytest.mark.parametrize("kind", ["rejected", "gone"])

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from proxy.providers.simulated.instance import instance
 from proxy.providers.simulated.request import BadRequestError, SimulatedRequest, Tool
 from proxy.providers.simulated.steps import Steps, TooComplexError
-from proxy.providers.simulated.text import answer_text, cut_at_stop, split_pieces
+from proxy.providers.simulated.text import answer_text, cut_at_stop, rest_text, split_pieces
 from proxy.providers.simulated.values import compact
 
 #: Some 0.1 s of work; ordinary schemas need a few hundred.
@@ -118,6 +118,8 @@ def _choice(request: SimulatedRequest, tools: tuple[Tool, ...], at: int, steps: 
 
 
 def _text(request: SimulatedRequest, rng: random.Random, steps: Steps) -> str:
+    if request.so_far:
+        return rest_text(request.model, request.so_far)
     prose = answer_text(request.model, request.question, request.tool_result, rng)
     if request.schema is None:
         return prose

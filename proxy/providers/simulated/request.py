@@ -60,6 +60,7 @@ class SimulatedRequest:
     stops: tuple[str, ...]
     stream: bool
     include_usage: bool
+    so_far: str = ""  #: what of the answer has been given already; only the rest is wanted
 
 
 def read_request(content: bytes) -> SimulatedRequest:
@@ -90,7 +91,13 @@ def read_request(content: bytes) -> SimulatedRequest:
         stops=_stops(body.get("stop")),
         stream=body.get("stream") is True,
         include_usage=object_of(body.get("stream_options")).get("include_usage") is True,
+        so_far=text_of(last.get("content")) if _is_continued(body, last) else "",
     )
+
+
+def _is_continued(body: JsonObject, last: JsonObject) -> bool:
+    """Is the last message one to go on with? By vLLM's name for it."""
+    return body.get("continue_final_message") is True and last.get("role") == "assistant"
 
 
 def text_of(content: object) -> str:

@@ -33,6 +33,13 @@ def answer_text(model: str, question: str, tool_result: str | None, rng: random.
     return " ".join([lead, *rng.sample(_SENTENCES, rng.choice((2, 3)))])
 
 
+def rest_text(model: str, so_far: str) -> str:
+    """The rest of an answer that another simulated provider was cut off in: its sentence, and who ended it."""
+    begun = so_far.rpartition(". ")[2]
+    sentence = next((sentence for sentence in _SENTENCES if sentence.startswith(begun)), begun + "…")
+    return f"{sentence[len(begun) :]} From here on {model} answered: the stream of another one was cut."
+
+
 def _quoted(text: str) -> str:
     words = " ".join(text.split())
     if len(words) <= _QUOTED_CHARS:

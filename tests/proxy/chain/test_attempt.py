@@ -80,7 +80,7 @@ def test_a_wait_that_was_cancelled_is_nobodys_fault() -> None:
     bench = Bench()
     bench.now = 12.0
     bench.report.left()
-    assert (bench.only.kind, bench.attempt.waited_s) == ("gone", 2.0)
+    assert (bench.only.kind, bench.attempt.waited_s, bench.attempt.error) == ("gone", 2.0, "cancelled")
     assert bench.router.fleet["a/m"].in_flight == 0
 
 
@@ -92,7 +92,7 @@ def test_a_time_out_is_told_as_one() -> None:
 
 def test_without_reported_usage_the_estimate_stands_in() -> None:
     bench = Bench()
-    bench.report.answered(None, None)
+    bench.report.answered(a_call(), None, None)
     assert (bench.only.kind, bench.only.input_tokens, bench.only.output_tokens) == ("ok", 300, 0)
 
 
@@ -109,3 +109,21 @@ async def test_an_attempt_whose_settling_is_cancelled_is_counted_out_all_the_sam
     with pytest.raises(asyncio.CancelledError):
         await settling
     assert bench.router.fleet["a/m"].in_flight == 0
+
+
+async def test_a_stream_that_lost_a_race_is_closed_and_nobodys_fault() -> None:
+    bench, stream, call = Bench(), ScriptedStream([], Usage(1, 1)), a_call(stream=True)
+    bench.report.opened()
+    await bench.report.lost(stream)
+    await bench.report.settle(call, stream)  # as the call's closing will
+    assert (stream.closed, bench.only.kind, bench.attempt.error, call.usage) == (True, "outrun", "outrun", None)
+
+
+async def test_a_broken_stream_that_is_made_good_is_told_at_once_and_its_tokens_count() -> None:
+    bench, stream, call = Bench(), ScriptedStream([], Usage(250, 10)), a_call(stream=True)
+    call.usage = Usage(1, 2)
+    bench.report.opened()
+    await bench.report.broke(call, stream, UpstreamTimeout("silent"))
+    await bench.report.settle(call, stream)
+    assert (stream.closed, bench.only.kind, bench.attempt.error) == (True, "cut", "upstream_timeout")
+    assert (call.usage, bench.attempt.usage) == (Usage(251, 12), Usage(250, 10))

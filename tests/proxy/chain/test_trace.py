@@ -56,6 +56,7 @@ async def test_a_call_is_logged_and_counted_when_it_is_closed_and_not_before() -
             "error": None,
             "attempts": 1,
             "fallback": None,
+            "rescued": False,
             "input_tokens": 10,
             "output_tokens": 4,
             "ttft_ms": 1000.0,

@@ -9,7 +9,7 @@ from proxy.config import json_schema
 GOOD = """\
 version: 1
 providers: {p: {kind: demo}}
-models: {chat: {hedge: {max_extra_cost: 5%}, targets: [{provider: p, model: m}]}}
+models: {chat: {cache: {exact: {ttl: 1h}},   targets: [{provider: p, model: m}]}}
 teams: {t: {keys: [{name: k, key: sk-way-0123456789}]}}
 """
 
@@ -25,7 +25,7 @@ def test_a_config_that_holds_is_summed_up_with_its_warnings(file: Path, capsys: 
     assert main(["check", "--config", str(file)]) == 0
     out, err = capsys.readouterr()
     assert out.startswith(f"{file}: holds: 1 provider, 1 model, 1 team, 1 warning; hash ")
-    assert err.startswith(f"warning: {file}:3:25: models.chat.hedge.max_extra_cost: accepted, but this version")
+    assert err.startswith(f"warning: {file}:3:17: models.chat.cache: accepted, but this version")
 
 
 def test_faults_are_printed_and_the_exit_code_says_so(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

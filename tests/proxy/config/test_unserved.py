@@ -14,7 +14,7 @@ PATTERNS = [".".join(pattern) for pattern, _ in _UNSERVED]
 @pytest.mark.parametrize(
     ("data", "path", "word"),
     [
-        ({"models": {"m": {"rescue": True}}}, ("models", "m", "rescue"), "not act"),
+        ({"models": {"m": {"tier": {"simple": "m"}}}}, ("models", "m", "tier"), "not act"),
         ({"teams": {"t": {"quotas": [{"usd": 1}]}}}, ("teams", "t", "quotas"), "NOT enforce"),
         ({"teams": {"t": {"limits": {"rpm": 1}}}}, ("teams", "t", "limits"), "NOT enforce"),
         ({"teams": {"t": {"keys": [{"limits": {"rpm": 1}}]}}}, ("teams", "t", "keys", 0, "limits"), "NOT enforce"),
@@ -44,7 +44,6 @@ def test_a_setting_without_effect_is_named(data: dict[str, object], path: tuple[
         {"models": {"m": {"strategy": "round_robin", "rescue": False, "tier": None}}},
         {"notify": {"webhook": None}},
         {"server": {"trusted_proxies": []}, "state": {}, "teams": {"t": {"limits": {}, "quotas": []}}},
-        {"models": {"m": {"hedge": {"max_extra_cost": "0%"}}}},
         {"models": "garbage", "teams": [1]},
     ],
 )

@@ -36,6 +36,13 @@ def test_a_good_config_has_no_findings() -> None:
     assert verify(config()) == []
 
 
+def test_second_attempts_are_fine_with_an_objective_and_prices() -> None:
+    target = {"provider": "p", "model": "m", "price_usd_per_mtok": {"input": 1, "output": 2}}
+    for share, strategy in (("5%", "balanced"), ("5%", "reliable"), ("0%", "cheapest"), ("0.0 %", "round_robin")):
+        settings = models(strategy=strategy, targets=[target], hedge={"max_extra_cost": share})
+        assert found(models=settings) == []
+
+
 @pytest.mark.parametrize(
     ("sections", "path", "words"),
     [
@@ -68,6 +75,16 @@ def test_a_good_config_has_no_findings() -> None:
             {"models": models(strategy="weighted", targets=[{"provider": "p", "model": "m", "weight": 0}])},
             "models chat targets",
             "all weights are zero",
+        ),
+        (
+            {"models": models(hedge={"max_extra_cost": "5%"})},
+            "models chat hedge max_extra_cost",
+            "only strategies balanced and reliable",
+        ),
+        (
+            {"models": models(strategy="balanced", hedge={"max_extra_cost": "0.5%"})},
+            "models chat hedge max_extra_cost",
+            "weighed by its price",
         ),
         ({"teams": {"t": {"models": ["x"]}}}, "teams t models 0", "no such model"),
         ({"teams": {"t": {"quotas": [{"models": ["x"]}]}}}, "teams t quotas 0 models 0", "no such model"),

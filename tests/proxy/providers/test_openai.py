@@ -1,5 +1,6 @@
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -132,6 +133,19 @@ async def test_a_dialects_quirks_are_met(dialect: str, fields: dict[str, int], s
     assert {name: value for name, value in upstream.sent.items() if name.startswith("max_")} == sent
     role = upstream.sent["messages"][0]["role"]
     assert role == ("developer" if dialect == "openai" else "system")
+
+
+async def test_the_rest_of_a_cut_answer_is_asked_for_in_the_dialects_way() -> None:
+    asked = replace(request(), text_so_far="Half an ans")
+    by_flag, in_words = Upstream(ok()), Upstream(ok())
+    await provider(by_flag, "vllm").answer("gpt", asked, PATIENCE)
+    await provider(in_words, "openai").answer("gpt", asked, PATIENCE)
+    assert by_flag.sent["messages"][1:] == [{"role": "assistant", "content": "Half an ans"}]
+    assert (by_flag.sent["continue_final_message"], by_flag.sent["add_generation_prompt"]) == (True, False)
+    assert [message["role"] for message in in_words.sent["messages"]] == ["developer", "assistant", "user"]
+    assert in_words.sent["messages"][2]["content"].endswith("\nHalf an ans")
+    assert "continue_final_message" not in in_words.sent
+    assert len(asked.body["messages"]) == 1
 
 
 async def test_the_clients_own_request_is_not_changed_by_an_attempt() -> None:

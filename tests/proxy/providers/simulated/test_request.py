@@ -34,6 +34,13 @@ def test_a_plain_request_asks_for_one_whole_text() -> None:
     assert (request.stream, request.include_usage) == (False, False)
 
 
+def test_a_last_message_of_the_assistants_is_gone_on_with_only_if_that_is_asked_for() -> None:
+    messages = [HELLO, {"role": "assistant", "content": "Hi, I"}]
+    assert read(messages=messages, continue_final_message=True).so_far == "Hi, I"
+    assert read(messages=messages).so_far == ""
+    assert read(continue_final_message=True).so_far == ""
+
+
 def test_only_model_and_messages_make_the_digest() -> None:
     same = [read(), read(temperature=2, stream=True, n=3), read(messages=[{"content": "Hello", "role": "user"}])]
     assert len({request.digest for request in same}) == 1

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.providers.simulated.text import answer_text, cut_at_stop, split_pieces
+from proxy.providers.simulated.text import answer_text, cut_at_stop, rest_text, split_pieces
 
 
 @given(st.text(), st.text() | st.none(), st.integers())
@@ -35,6 +35,17 @@ def test_a_tool_result_is_quoted_in_place_of_the_question() -> None:
     text = answer_text("m", "my question", "18 degrees", random.Random(1))
     assert "18 degrees" in text
     assert "my question" not in text
+
+
+@pytest.mark.parametrize(
+    ("so_far", "goes_on"),
+    [
+        ("Hello. Timing and token co", "unts are made to look plausible. From here on m answered"),
+        ("This is a simulated ans", "… From here on m answered"),
+    ],
+)
+def test_an_answer_that_was_cut_is_ended_by_another_model_which_says_so(so_far: str, goes_on: str) -> None:
+    assert rest_text("m", so_far).startswith(goes_on)
 
 
 @given(st.text())
