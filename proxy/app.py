@@ -17,12 +17,13 @@ from time import monotonic, time
 from typing import Literal, cast
 
 from proxy.api import Exchange, Surface
-from proxy.chain import Auth, Catalogue, Engine, Fallback, Model, Route, Static, Trace, build_chain
+from proxy.chain import Auth, Catalogue, Engine, Fallback, Model, Route, Static, TierRule, Tiers, Trace, build_chain
 from proxy.config import Config, ConfigFaults, FallbackConfig, Fault, Loaded, ModelConfig, SloConfig, TargetConfig
 from proxy.keyring import admin_keyring, client_keyring
 from proxy.observe import CallLog, Metrics
 from proxy.providers import Patience, Provider, build_provider
 from routing import Capacity, Fleet, Group, Objective, Price, RetrySettings, Router, Target
+from routing.needs import DROPPABLE
 
 #: How often a retired world is asked whether its last call has ended, in seconds.
 _RETIRE_POLL_S = 0.1
@@ -123,7 +124,9 @@ class Gateway:
         engine = Engine(router, providers, self._metrics, monotonic, Random())
         route = Route(engine, catalogue, self._metrics)
         surface = Surface(
-            handler=build_chain(self._trace, Auth(keyring, catalogue, time), route),
+            handler=build_chain(
+                self._trace, Auth(keyring, catalogue, time), _tiers_of(config.models, self._metrics), route
+            ),
             catalogue=catalogue,
             keyring=keyring,
             admins=admin_keyring(config.admin),
@@ -152,9 +155,7 @@ class Gateway:
         if len(self._retiring) > 1:
             return  # an older or a newer world is still in use: the last to retire tidies up
         self._fleet.keep_only(
-            f"{target.provider}/{target.model}"
-            for settings in self._world.config.models.values()
-            for target in settings.targets
+            _name_target(target) for settings in self._world.config.models.values() for target in settings.targets
         )
 
 
@@ -169,11 +170,32 @@ def _group_of(settings: ModelConfig) -> Group:
     )
 
 
+def _name_target(settings: TargetConfig) -> str:
+    return f"{settings.provider}/{settings.model}"
+
+
+def _lacks_of(settings: TargetConfig) -> frozenset[str]:
+    """The needs that the target can't meet, less those that vanish with the parameters that are left out for it."""
+    dropped = frozenset(settings.drop_params)
+    return frozenset(
+        need for need in settings.lacks if need not in DROPPABLE or not dropped.issuperset(DROPPABLE[need])
+    )
+
+
+def _tiers_of(models: Mapping[str, ModelConfig], metrics: Metrics) -> Tiers | None:
+    rules = {
+        name: TierRule(tier.simple, tier.hard, tier.simple_below, tier.hard_above, tier.shadow)
+        for name, settings in models.items()
+        if (tier := settings.tier) is not None
+    }
+    return Tiers(rules, metrics) if rules else None
+
+
 def _describe_target(settings: TargetConfig) -> Target:
     price, capacity = settings.price_usd_per_mtok, settings.capacity
     cached = price.cached_input if price is not None else None
     return Target(
-        name=f"{settings.provider}/{settings.model}",
+        name=_name_target(settings),
         provider=settings.provider,
         model=settings.model,
         price=None
@@ -184,12 +206,16 @@ def _describe_target(settings: TargetConfig) -> Target:
             capacity.tpm,
             cast("int | Literal['auto'] | None", capacity.concurrency),
         ),
+        context_tokens=settings.context,
+        lacks=_lacks_of(settings),
+        drop_params=settings.drop_params,
         weight=float(settings.weight),
     )
 
 
 def _describe_model(name: str, settings: ModelConfig) -> Model:
     timeouts, retries = settings.timeouts, settings.retries
+    contexts = [target.context for target in settings.targets if target.context is not None]
     return Model(
         name=name,
         aliases=tuple(settings.aliases),
@@ -203,9 +229,10 @@ def _describe_model(name: str, settings: ModelConfig) -> Model:
         retries=RetrySettings(retries.max_attempts, retries.max_ratio),
         ttft_s=(settings.slo or SloConfig()).ttft_s,
         is_chosen=settings.strategy not in ("round_robin", "weighted")
-        or any(target.capacity.tpm for target in settings.targets),
+        or any(target.capacity.tpm or target.context or _lacks_of(target) for target in settings.targets),
         is_hedged=settings.hedge.max_extra_cost > 0,
         is_rescued=settings.rescue,
+        least_context=min(contexts, default=None),
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from proxy.wire.chat import ChatRequest
 from proxy.wire.usage import Usage
@@ -48,6 +48,24 @@ class Attempt:
     waited_s: float | None = None
     error: str | None = None  #: `kind` of the failure; None while it goes well
     usage: Usage | None = None  #: as reported by the provider; None while nothing was reported
+    dropped: tuple[str, ...] = ()  #: request parameters that were left out of what it was sent, by the config
+
+
+TierName = Literal["simple", "middle", "hard"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """How hard a call looked."""
+
+    name: TierName
+    complexity: float  #: 0..1
+    model: str  #: the configured model that the client named
+    note: str = ""  #: why nothing came of it: `shadow`, `not allowed`
+
+    def __str__(self) -> str:
+        """As the header says it: `simple`, or `hard; shadow`."""
+        return f"{self.name}; {self.note}" if self.note else self.name
 
 
 @dataclass(slots=True)
@@ -59,13 +77,14 @@ class Call:
     received_at: float  #: monotonic seconds
     headers: RequestHeaders  #: as they stood before the body was read (trailers can't add to them)
     request: ChatRequest
-    model: str = ""  #: the configured model that `request.model` names; empty until it is resolved
+    model: str = ""  #: the configured model that `request.model` names, or one of its tiers; empty until resolved
     principal: Principal | None = None
     attempts: list[Attempt] = field(default_factory=list)
     answered: Attempt | None = None  #: the attempt whose answer the client gets; None while there is none
     is_rescued: bool = False  #: did the answer go on at another target after its stream was cut?
     usage: Usage | None = None  #: as reported for all attempts together; None while nothing was reported
     first_block_at: float | None = None  #: monotonic seconds; when the first byte of the answer's body was ready
+    tier: Tier | None = None  #: None: the model has no tiers
     strategy: str = ""  #: how routing ordered the last plan
     fallback: str | None = None  #: what answered in place of `model`: another configured model, or `static`
     status: int = 0  #: HTTP status the client was sent, or would have been; 0 while that is open

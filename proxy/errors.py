@@ -2,6 +2,7 @@
 
     GatewayError
     ├── InvalidRequest            400 invalid_request_error      the caller's fault; no upstream was called
+    │   ├── ContextLengthExceeded 400 context_length_exceeded
     │   ├── RequestTimeout        408
     │   ├── BodyTooLarge          413
     │   ├── UriTooLong            414
@@ -69,6 +70,13 @@ class InvalidRequest(GatewayError):
     type = "invalid_request_error"
     should_retry: bool | None = False
     kind = "invalid_request"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """The request is longer than the context of every target that could serve it; `fallbacks:` may know another."""
+
+    code: str | None = "context_length_exceeded"
+    param: str | None = "messages"
 
 
 class RequestTimeout(InvalidRequest):

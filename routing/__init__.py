@@ -18,6 +18,7 @@ from routing.types import (
     Price,
     RateLimits,
     Target,
+    Unfit,
 )
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "RetrySettings",
     "Router",
     "Target",
+    "Unfit",
     "Verdict",
     "backoff_s",
     "cap_retry_after",

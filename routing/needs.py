@@ -31,6 +31,11 @@ def describe(need: str) -> str:
     return _WORDS.get(need, need)
 
 
+def parameter_of(need: str) -> str:
+    """The request parameter that asks for it."""
+    return _ASKED_BY.get(need, need)
+
+
 def _of_parameters(request: Mapping[str, object]) -> frozenset[str]:
     found = set[str]()
     for name, read in _READERS.items():
@@ -116,6 +121,16 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "prediction": "a predicted output",
         "web_search": "web search",
         "reasoning_effort": "a reasoning effort",
+    }
+)
+#: Needs that are not asked for by a parameter of their own name.
+_ASKED_BY: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "json_object": "response_format",
+        "json_schema": "response_format",
+        "vision": "messages",
+        "audio": "messages",
+        "web_search": "web_search_options",
     }
 )
 #: Every name that `needs` can give.

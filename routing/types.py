@@ -16,6 +16,8 @@ from typing import Literal
 #: `outrun` (another attempt began to answer first: slow, perhaps, but not at fault); `gone` (the client left: nobody's
 #: fault).
 Kind = Literal["ok", "cut", "failed", "timeout", "rate_limited", "refused", "rejected", "outrun", "gone"]
+#: What a target can't do for a call, now or later: meet one of its needs, or hold it.
+Unfit = Literal["lacks", "context"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Target:
     capacity: Capacity = Capacity()
     context_tokens: int | None = None  #: input and output together; None: unknown, never a reason to skip it
     lacks: frozenset[str] = frozenset()  #: needs that it cannot meet (see `needs.py`)
+    drop_params: tuple[str, ...] = ()  #: request parameters that are left out of what it is sent
     weight: float = 1.0  #: its share under `weighted`
 
 
@@ -67,7 +70,8 @@ class Facts:
     input_tokens: int = 0  #: estimated
     max_output_tokens: int | None = None  #: the client's own cap
     needs: frozenset[str] = frozenset()  #: what the request asks of a target, by the names of `needs.py`
-    complexity: float = 0.0  #: 0..1
+    least_tokens: int = 0  #: of input, surely; 0: nobody counted
+    is_outgrown: bool = False  #: has a target refused it as too long?
     sticky: int | None = None  #: hash of what makes calls belong together (conversation, prompt prefix); None: nothing
     deadline_at: float = inf  #: by then the answer must be complete
     first_token_at: float | None = None  #: by then it must have begun; None: by the objective alone
@@ -132,6 +136,7 @@ class Exclusion:
     target: Target
     reason: str
     until_s: float | None = None  #: seconds until it may be; None: not by waiting
+    unfit: Unfit | None = None  #: why it could not serve this call at any time; None: it is the moment's fault
 
 
 @dataclass(frozen=True, slots=True)

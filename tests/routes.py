@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 from proxy.call import Answer, Call
@@ -30,14 +31,19 @@ class Bench:
         fallbacks: Sequence[Fallback] = (),
         large: ScriptedProvider | None = None,
         patience: Patience = PATIENCE,
+        contexts: Sequence[int | None] = (),
         is_rescued: bool = False,
         is_hedged: bool = False,
         router: type[Router] = Router,
     ) -> None:
         self.metrics = Metrics()
         self.now = 0.0
-        targets = {"chat": Group([Target(f"{p.name}/m", p.name, "m") for p in providers])}
-        models = [Model("chat", (), patience, 15, tuple(fallbacks), is_rescued=is_rescued, is_hedged=is_hedged)]
+        sizes = [*contexts, *[None] * len(providers)]
+        asked = [Target(f"{p.name}/m", p.name, "m", context_tokens=sizes[at]) for at, p in enumerate(providers)]
+        targets = {"chat": Group(asked)}
+        least = min((size for size in contexts if size is not None), default=None)
+        chat = Model("chat", (), patience, 15, tuple(fallbacks), is_rescued=is_rescued, is_hedged=is_hedged)
+        models = [replace(chat, is_chosen=least is not None, least_context=least)]
         everyone = list(providers)
         if large is not None:
             targets["large"] = Group([Target(f"{large.name}/l", large.name, "l")])

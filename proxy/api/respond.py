@@ -173,6 +173,8 @@ class Exchange:
         """What is known of the call by now."""
         call = self.call
         headers = [(b"x-request-id", call.request_id.encode("ascii"))]
+        if call.tier is not None:
+            headers.append((b"x-waystation-tier", str(call.tier).encode()))
         last = call.last_attempt
         if last is not None:
             headers += (
@@ -188,6 +190,8 @@ class Exchange:
             )
             if call.fallback is not None:
                 headers.append((b"x-waystation-fallback", call.fallback.encode()))
+            if last.dropped:
+                headers.append((b"x-waystation-dropped", ",".join(last.dropped).encode()))
         return headers
 
     def _client_left(self) -> None:

@@ -20,6 +20,7 @@ from proxy.api.surface import Desk
 from proxy.chain import Model
 from proxy.errors import InvalidRequest, ModelNotFound, NotFound
 from routing import Facts, Verdict
+from routing.needs import NEEDS
 
 _MAX_DRAIN_S: Final = 86_400.0
 _MAX_BODY_BYTES: Final = 64 * 1024
@@ -79,7 +80,9 @@ class TargetsEndpoint:
         return json_response({"target": body["target"], "drained_for_s": 0})
 
     async def explain(self, request: Request) -> Response:
-        """Where a call would go: `{"model": NAME, "tokens": N, "max_tokens": N, "stream": true, "team": NAME}`."""
+        """Where a call would go: `{"model": NAME, "tokens": N, "max_tokens": N, "needs": ["tools"], "stream": true,
+        "team": NAME}`.
+        """
         surface = self._desk.surface
         surface.identify_admin(request.state.headers)
         body = await _read(request)
@@ -87,11 +90,14 @@ class TargetsEndpoint:
         model = surface.catalogue.find(named) if isinstance(named, str) else None
         if model is None:
             raise ModelNotFound("There is no such model in the config in force.", param="model")
+        input_tokens = _count(body, "tokens") or _GUESSED_TOKENS
         facts = Facts(
             model.name,
             stream=body.get("stream", True) is True,
-            input_tokens=_count(body, "tokens") or _GUESSED_TOKENS,
+            input_tokens=input_tokens,
+            least_tokens=input_tokens,
             max_output_tokens=_count(body, "max_tokens"),
+            needs=_needs(body),
         )
         explanation = surface.router.explain(facts, monotonic())
         answer: dict[str, object] = {
@@ -138,6 +144,13 @@ def _count(body: dict[str, object], name: str) -> int | None:
     return value
 
 
+def _needs(body: dict[str, object]) -> frozenset[str]:
+    names = body.get("needs", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) and name in NEEDS for name in names):
+        raise InvalidRequest(f"Give 'needs' as an array of these: {', '.join(sorted(NEEDS))}.", param="needs")
+    return frozenset(names)
+
+
 def _describe(verdict: Verdict) -> dict[str, object]:
     price, estimate = verdict.target.price, verdict.estimate
     return {
@@ -148,6 +161,9 @@ def _describe(verdict: Verdict) -> dict[str, object]:
         "breaker": verdict.breaker,
         "headroom": verdict.headroom,
         "in_flight": verdict.in_flight,
+        "context_tokens": verdict.target.context_tokens,
+        "lacks": sorted(verdict.target.lacks),
+        "drop_params": list(verdict.target.drop_params),
         "price_usd_per_mtok": None if price is None else asdict(price),
         "estimate": None if estimate is None else asdict(estimate),
         "margin_usd": verdict.margin_usd,

@@ -10,14 +10,16 @@ from proxy.chain.catalogue import Catalogue, Fallback, Model, Static
 from proxy.chain.engine import Engine
 from proxy.chain.facts import client_patience_s
 from proxy.chain.route import Route
+from proxy.chain.tier import TierRule, Tiers
 from proxy.chain.trace import Trace, choose_request_id, new_id
 
 
-def build_chain(trace: Trace, auth: Auth, route: Route) -> Handler:
-    """Fold the layers, outermost first, around the one that asks a provider."""
+def build_chain(trace: Trace, auth: Auth, tiers: Tiers | None, route: Route) -> Handler:
+    """Fold the layers, outermost first, around the one that asks a provider. `tiers`: None if no model has any."""
     layers: Sequence[Middleware] = (
         trace,  # counts the call in and out, logs it
         auth,  # who calls, and may it use this model?
+        *([tiers] if tiers is not None else []),  # is the call for a smaller or a larger model?
     )
     return chain(layers, route)
 
@@ -30,6 +32,8 @@ __all__ = [
     "Model",
     "Route",
     "Static",
+    "TierRule",
+    "Tiers",
     "Trace",
     "build_chain",
     "choose_request_id",

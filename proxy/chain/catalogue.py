@@ -45,6 +45,7 @@ class Model:
     is_chosen: bool = False  #: does routing look at more than whose turn it is?
     is_hedged: bool = False  #: may a second attempt race a silent first one?
     is_rescued: bool = False  #: does a stream that is cut go on at another target?
+    least_context: int | None = None  #: tokens; the smallest context that any of its targets has; None: none is known
 
 
 class Catalogue:

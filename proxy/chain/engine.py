@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from random import Random
@@ -18,13 +18,16 @@ from typing import Any, Final
 from proxy.call import Attempt, Call
 from proxy.chain.attempt import OUTRUN, Report
 from proxy.chain.catalogue import Model
+from proxy.chain.drops import request_for
+from proxy.chain.facts import outgrown
 from proxy.chain.outcomes import is_worth_repeating
 from proxy.chain.race import race
-from proxy.errors import GatewayError, InvalidRequest, Overloaded, UpstreamFailure
+from proxy.chain.refusal import nobody
+from proxy.errors import GatewayError, UpstreamFailure
 from proxy.observe import Metrics
 from proxy.providers import ChatStream, Provider
 from proxy.wire.chat import ChatRequest
-from routing import Candidate, Exclusion, Facts, Router, Target, backoff_s
+from routing import Candidate, Facts, Router, Target, backoff_s
 
 #: With less time left, nobody is asked any more.
 _MIN_LEFT_S: Final = 0.01
@@ -80,12 +83,12 @@ class Engine:
         """Ask until somebody answers, or nothing is left to try: then the last failure."""
         call, model = quest.call, quest.model
         while True:
-            now, failure = self._clock(), quest.failure
-            if failure is not None and quest.facts.deadline_at - now < _MIN_LEFT_S:
+            now, failure, facts = self._clock(), quest.failure, quest.facts
+            if failure is not None and facts.deadline_at - now < _MIN_LEFT_S:
                 return failure
-            plan = self._router.plan(quest.facts, now, self._rng)
+            plan = self._router.plan(facts, now, self._rng)
             if not plan.candidates:
-                return failure if quest.is_repeated and failure is not None else _nobody(model.name, plan.excluded)
+                return failure if quest.is_repeated and failure is not None else nobody(facts, plan.excluded)
             first = plan.candidates[0]
             if failure is not None:
                 if quest.is_repeated and not await self._may_retry(quest, first.target, failure, now):
@@ -100,8 +103,11 @@ class Engine:
                 call.answered = result.report.attempt
                 return result
             quest.failure, quest.is_repeated = result, True
-            if len(call.attempts) >= quest.max_attempts or result.cause not in ("unavailable", "rate_limited"):
-                return result  # else the request itself is at odds with the model: other targets would say the same
+            if len(call.attempts) >= quest.max_attempts:
+                return result
+            has_larger = result.cause == "context_length" and quest.facts is not facts
+            if result.cause not in ("unavailable", "rate_limited") and not has_larger:
+                return result  # the request itself is at odds with the model: other targets would say the same
 
     async def _may_retry(self, quest: Quest, target: Target, failure: GatewayError, now: float) -> bool:
         """Is another attempt, at this target, within the budget? Waits before one is asked for the second time."""
@@ -152,20 +158,22 @@ class Engine:
         if left_s < (inf if patience.total_s is None else patience.total_s - _NEAR_S):
             patience = replace(patience, total_s=left_s)
         call.attempts.append(attempt)
-        provider = self._providers[target.provider]
+        provider, request = self._providers[target.provider], request_for(target, quest.request, attempt)
         report = Report(self._router, self._clock, quest.facts, attempt)
         try:
-            if quest.request.stream:
-                stream = await provider.open_stream(target.model, quest.request, patience)
+            if request.stream:
+                stream = await provider.open_stream(target.model, request, patience)
                 report.opened()
                 call.closing.push_async_callback(report.settle, call, stream)
                 return Won(report, stream=stream)
-            answer = await provider.answer(target.model, quest.request, patience)
+            answer = await provider.answer(target.model, request, patience)
             report.answered(call, answer.usage, answer.limits)
             return Won(report, body=answer.body)
         except UpstreamFailure as failure:
             report.failed(failure)
-            if not failure.has_spare:
+            if failure.cause == "context_length":
+                quest.facts = outgrown(quest.facts, target) or quest.facts
+            elif not failure.has_spare:
                 quest.facts = replace(quest.facts, tried=(*quest.facts.tried, target.name))
             return failure
         finally:
@@ -184,14 +192,3 @@ class Engine:
             failure.kind,
             next_target.name,
         )
-
-
-def _nobody(model: str, excluded: Sequence[Exclusion]) -> GatewayError:
-    """Why no target of the model may be asked."""
-    waits = [item.until_s for item in excluded if item.until_s is not None]
-    if not waits and all(item.reason.startswith(("lacks", "context")) for item in excluded):
-        reasons = "; ".join(sorted({item.reason for item in excluded}))
-        return InvalidRequest(f"No target of the model '{model}' can serve this request: {reasons}.")
-    error = Overloaded(f"Every target of the model '{model}' is at its limit. Try again.")
-    error.retry_after_s = max(1.0, min(waits)) if waits else 1.0
-    return error

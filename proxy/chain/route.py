@@ -13,7 +13,7 @@ from proxy.chain.catalogue import Catalogue, Fallback, Model, Static
 from proxy.chain.engine import Engine, Quest, Won
 from proxy.chain.facts import facts_of
 from proxy.chain.rescue import RescuedStream
-from proxy.errors import Cause, GatewayError, Overloaded, UpstreamFailure, UpstreamUnavailable
+from proxy.errors import Cause, ContextLengthExceeded, GatewayError, Overloaded, UpstreamFailure, UpstreamUnavailable
 from proxy.observe import Metrics
 from proxy.wire.fixed import fixed_completion, fixed_stream
 from proxy.wire.seam import can_be_resumed
@@ -115,6 +115,8 @@ def _applies(wanted: Cause, failure: GatewayError) -> bool:
         cause = failure.cause
     elif isinstance(failure, Overloaded):
         cause = "rate_limited"
+    elif isinstance(failure, ContextLengthExceeded):
+        cause = "context_length"
     else:
         return False
     return wanted == cause or (wanted == "unavailable" and cause == "rate_limited")

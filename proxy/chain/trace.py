@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from random import getrandbits
 from typing import Final
 
-from proxy.call import Answer, Call, Handler
+from proxy.call import Answer, Attempt, Call, Handler
 from proxy.errors import GatewayError
 from proxy.observe import CallLog, Metrics
 from proxy.observe.metrics import OTHER
@@ -91,7 +91,7 @@ class Trace:
                 "error": call.error,
                 "attempts": len(call.attempts),
                 "fallback": call.fallback,
-                "rescued": call.is_rescued,
+                **_seldom(call, attempt),
                 "input_tokens": usage.input_tokens if usage is not None else None,
                 "output_tokens": usage.output_tokens if usage is not None else None,
                 "ttft_ms": _milliseconds(ttft_s),
@@ -100,6 +100,19 @@ class Trace:
             },
             asyncio.get_running_loop(),
         )
+
+
+def _seldom(call: Call, attempt: Attempt | None) -> dict[str, object]:
+    """Fields that most calls have no use for."""
+    fields: dict[str, object] = {}
+    if attempt is not None and attempt.dropped:
+        fields["dropped"] = ",".join(attempt.dropped)
+    if call.is_rescued:
+        fields["rescued"] = True
+    if call.tier is not None:
+        tier = call.tier
+        fields |= {"asked_model": tier.model, "tier": str(tier), "complexity": round(tier.complexity, 3)}
+    return fields
 
 
 def read_trace_id(headers: Mapping[bytes, bytes]) -> str | None:

@@ -23,6 +23,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--model", required=True, help="as clients name it")
     parser.add_argument("--tokens", type=int, help="of input (default 1000)")
     parser.add_argument("--max-tokens", type=int, help="the call's own cap on its output")
+    parser.add_argument("--needs", help="what it asks for beyond text, such as tools,vision")
     parser.add_argument("--team", help="say whether this team may use the model")
     parser.add_argument("--url", default="http://127.0.0.1:9090", help="the admin address (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the answer as it came")
@@ -35,7 +36,13 @@ def run(args: argparse.Namespace) -> int:
     if not key:
         print("explain: set WAYSTATION_ADMIN_KEY to a key of admin.keys in the config.", file=sys.stderr)
         return 2
-    asked = {"model": args.model, "tokens": args.tokens, "max_tokens": args.max_tokens, "team": args.team}
+    asked = {
+        "model": args.model,
+        "tokens": args.tokens,
+        "max_tokens": args.max_tokens,
+        "needs": args.needs.split(",") if args.needs else None,
+        "team": args.team,
+    }
     try:
         answer = _ask(args.url, key, {name: value for name, value in asked.items() if value is not None})
     except HTTPError as error:
@@ -92,5 +99,7 @@ def _row(candidate: Mapping[str, Any]) -> Sequence[str]:
     out = candidate["excluded"] or ""
     if out and candidate["until_s"] is not None:
         out += f", {candidate['until_s']:.1f} s left"
+    if not out and candidate["drop_params"]:
+        out = f"drops {', '.join(candidate['drop_params'])}"
     room = f"{candidate['headroom']:.0%}"
     return (place, candidate["target"], *figures, room, "–" if margin is None else f"{margin:.6f}", out)

@@ -10,8 +10,26 @@ from proxy.config.schema_fields import Name, Printable, Section, Text, written
 from proxy.config.schema_units import Count, CountOrAuto, Exact, Flag, Number, Seconds, Share, Whole, between
 
 _Price = Annotated[Exact, Field(ge=0, le=100_000)]
+_Complexity = Annotated[Number, Field(ge=0, le=1)]
 _Wait = Annotated[Seconds, between("10ms", "1d")]
 Cause = Literal["unavailable", "context_length", "content_filter", "rate_limited"]
+#: What a request may ask of a target beyond text, by the names of `routing/needs.py`.
+Need = Literal[
+    "tools",
+    "parallel_tool_calls",
+    "json_object",
+    "json_schema",
+    "vision",
+    "audio",
+    "logprobs",
+    "n",
+    "seed",
+    "stop",
+    "logit_bias",
+    "prediction",
+    "web_search",
+    "reasoning_effort",
+]
 
 
 class CapacityConfig(Section):
@@ -44,9 +62,11 @@ class TargetConfig(Section):
     price_usd_per_mtok: PriceConfig | None = Field(
         None, description="Its price, where the price table is wrong or silent."
     )
-    drop_params: tuple[Text, ...] = Field(
-        (), description="Request parameters it does not know and that may be left out."
+    context: Annotated[Count, Field(ge=1)] | None = Field(
+        None, description="Tokens that it can hold, input and output together."
     )
+    lacks: tuple[Need, ...] = Field((), description="What it cannot do: calls that need it go elsewhere.")
+    drop_params: tuple[Name, ...] = Field((), description="Request parameters that are left out of what it is sent.")
 
 
 class SloConfig(Section):
@@ -106,7 +126,15 @@ class TierConfig(Section):
     by: Literal["complexity"] = Field("complexity", description="What decides.")
     simple: Name = Field(description="The model for simple calls.")
     hard: Name = Field(description="The model for hard calls.")
+    simple_below: _Complexity = Field(0.3, description="A call whose complexity (0 to 1) is below this is simple.")
+    hard_above: _Complexity = Field(0.8, description="One above this is hard; between them, the model's own.")
     shadow: Flag = Field(False, description="Decide and log, but change nothing.")
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        if self.simple_below >= self.hard_above:
+            raise ValueError("simple_below must be less than hard_above")
+        return self
 
 
 class ExactCacheConfig(Section):

@@ -69,6 +69,14 @@ def _seconds(value: Any) -> float:
     return float(_duration(value))
 
 
+def seconds_of(value: object) -> float | None:
+    """A time span of the file in seconds; None if it is none."""
+    try:
+        return _seconds(value)
+    except ValueError:
+        return None
+
+
 def _bytes(value: Any) -> int:
     return round(_size(value))
 

@@ -9,9 +9,13 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 
 from proxy.config.faults import Finding, Path, display_key, suggest
+from proxy.config.plain import Data
+from proxy.config.plain import as_list as _list
+from proxy.config.plain import as_mapping as _mapping
+from proxy.config.plain import entries as _entries
+from proxy.config.plain import sections as _sections
 from proxy.config.unserved import unserved
-
-Data = Mapping[str, object]
+from proxy.config.verify_models import check_drops, check_objectives
 
 
 def verify(data: object) -> list[Finding]:
@@ -23,6 +27,8 @@ def verify(data: object) -> list[Finding]:
         *_check_aliases(models),
         *_check_references(models),
         *_check_loops(models),
+        *check_drops(models),
+        *check_objectives(providers, models),
         *_check_teams(_mapping(root.get("teams")), models),
         *_check_keys(root),
         *_check_workers(root),
@@ -30,19 +36,6 @@ def verify(data: object) -> list[Finding]:
     ]
     findings += [Finding(path, message, is_warning=True, at_key=True) for path, message in unserved(root)]
     return findings
-
-
-def _mapping(value: object) -> Data:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
-
-
-def _entries(parent: Data, name: str) -> Iterator[tuple[int, Data]]:
-    for index, entry in enumerate(_list(parent.get(name))):
-        yield index, _mapping(entry)
 
 
 def _check_targets(providers: Data, models: Data) -> Iterator[Finding]:
@@ -140,7 +133,9 @@ def _suggest_model(named: str, models: Data) -> str:
 
 
 def _check_loops(models: Data) -> Iterator[Finding]:
-    """A fallback that leads back to where it began would be asked for ever."""
+    """A fallback that leads back to where it began makes no sense. A tier may: it is looked at once, for the model that
+    the client named, so a model may fall back to the one whose tier it is.
+    """
     graph = {
         model: {
             named: index
@@ -251,8 +246,3 @@ def _check_presence(root: Data) -> Iterator[Finding]:
         if not root.get(section):
             path: Path = (section,) if section in root else ()
             yield Finding(path, f"there are no {what}", is_warning=True, at_key=True)
-
-
-def _sections(parent: Data) -> Iterator[tuple[str, Data]]:
-    for name, value in parent.items():
-        yield name, _mapping(value)

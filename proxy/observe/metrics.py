@@ -62,6 +62,9 @@ class Metrics(Collector):
         )
         self._hedges = self._counter("llm_hedges", "Second attempts that raced a silent first one.", "result")
         self._rescues = self._counter("llm_rescues", "Streams that were cut and whose rest was sought.", "result")
+        self._tiers = self._counter(
+            "llm_tier_decisions", "Calls of models with tiers, by how hard they looked.", "model", "tier", "shadow"
+        )
         self._reloads = self._counter("llm_config_reloads", "Attempts to load a changed config.", "result")
         self._lines_dropped = self._counter(
             "llm_log_lines_dropped", "Log lines given up because the log could not be written in time."
@@ -181,6 +184,10 @@ class Metrics(Collector):
     def rescue(self, result: str) -> None:
         """Count a stream that was cut and whose rest was asked for elsewhere: `joined` or `failed`."""
         self._rescues.labels(result).inc()
+
+    def tier_decided(self, model: str, tier: str, *, shadow: bool) -> None:
+        """Count a call whose tier was found; with `shadow`, nothing came of it."""
+        self._tiers.labels(model, tier, "true" if shadow else "false").inc()
 
     def config_loaded(self, config_hash: str) -> None:
         """Show which config is in force."""

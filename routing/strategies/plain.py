@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from random import Random
 
 from routing.fleet import FORGIVABLE, Fleet
-from routing.strategies.scored import unfit
+from routing.strategies.scored import is_tight, rank_last, unfit
 from routing.types import Candidate, Exclusion, Facts, Plan, Target
 
 
@@ -56,7 +56,9 @@ class Weighted:
 
 
 def _admitted(name: str, ordered: Sequence[Candidate], facts: Facts, fleet: Fleet, now: float) -> Plan:
-    """The plan over these: those that were asked before come last; if only breakers stand in the way, nobody does."""
+    """The plan over these: those whose context is probably too small come last, with those that were asked before; if
+    only breakers stand in the way, nobody does.
+    """
     fresh: list[Candidate] = []
     tried: list[Candidate] = []
     shut: list[Candidate] = []
@@ -68,8 +70,10 @@ def _admitted(name: str, ordered: Sequence[Candidate], facts: Facts, fleet: Flee
             excluded.append(Exclusion(target, *obstacle))
             if obstacle[0] in FORGIVABLE:
                 shut.append(candidate)
-        elif target.name in facts.tried:
+        elif target.name in facts.tried or is_tight(target, facts):
             tried.append(candidate)
         else:
             fresh.append(candidate)
+    if len(tried) > 1:
+        tried.sort(key=lambda candidate: rank_last(candidate.target, facts))
     return Plan(name, (*fresh, *tried) or tuple(shut), tuple(excluded))

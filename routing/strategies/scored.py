@@ -13,7 +13,7 @@ from routing.forecast import OutputForecast
 from routing.health import p_within
 from routing.hedge import HUNG, INTERVAL_S, HedgeBudget, is_worth
 from routing.score import Preset, Promise, Tariff
-from routing.types import Candidate, Estimate, Exclusion, Facts, Objective, Outcome, Plan, Target
+from routing.types import Candidate, Estimate, Exclusion, Facts, Objective, Outcome, Plan, Target, Unfit
 
 #: Scores this close are equal: who is asked is left to chance, so that equals share the load.
 _TIE: Final = 0.02
@@ -67,8 +67,8 @@ class Scored:
         self._hedges = HedgeBudget(hedge_share if preset.has_objective else 0.0)
 
     def plan(self, facts: Facts, now: float, rng: Random) -> Plan:
-        """The targets that may be asked, best first; strangers and those that this call has asked already come last.
-        O(n log n).
+        """The targets that may be asked, best first; last come strangers, those whose context is probably too small,
+        and those that this call has asked already. O(n log n).
         """
         output_tokens = self._forecast.expect(facts.max_output_tokens)
         tokens = facts.input_tokens + int(output_tokens)
@@ -83,7 +83,7 @@ class Scored:
             obstacle = unfit(member.target, facts) or member.state.obstacle(tokens, now)
             if obstacle is not None:
                 excluded.append(Exclusion(member.target, *obstacle))
-            elif member.target.name in facts.tried:
+            elif member.target.name in facts.tried or is_tight(member.target, facts):
                 tried.append(member)
             else:
                 warm = self._warm(member, facts, most_in_flight, now)
@@ -104,6 +104,8 @@ class Scored:
         if now >= self._look_at and not facts.tried:
             self._look_around(rated, facts, _DEAREST_LOOK * cheapest, now)
         candidates = [member.candidate for _, _, member in (*rated, *sorted(strangers))]
+        if len(tried) > 1:
+            tried.sort(key=lambda member: rank_last(member.target, facts))
         candidates += [member.candidate for member in tried]
         return Plan(self.name, tuple(candidates), tuple(excluded))
 
@@ -134,7 +136,7 @@ class Scored:
         best_gain = 0.0
         tokens, output_tokens = self.tokens(facts), self._forecast.expect(facts.max_output_tokens)
         for member in self._members:
-            if member.target.name == first or member.target.name in facts.tried:
+            if member.target.name in (first, *facts.tried) or is_tight(member.target, facts):
                 continue
             if unfit(member.target, facts) or member.state.obstacle(tokens, now) or member.state.is_stranger():
                 continue
@@ -245,13 +247,33 @@ class Scored:
         return Plan(self.name, tuple(Candidate(member.target, "in need") for member in members), tuple(excluded))
 
 
-def unfit(target: Target, facts: Facts) -> tuple[str, None] | None:
-    """Why a target can't serve this call at any time, if so."""
+def unfit(target: Target, facts: Facts) -> tuple[str, None, Unfit] | None:
+    """Why a target can't serve this call at any time, if so. Needs come first: of a target that meets them all, a
+    larger one of its kind could.
+    """
     if facts.needs and target.lacks and not facts.needs.isdisjoint(target.lacks):
-        return f"lacks {', '.join(sorted(facts.needs & target.lacks))}", None
-    if target.context_tokens is not None and facts.input_tokens > target.context_tokens:
-        return f"context of {target.context_tokens} tokens", None
+        return f"lacks {', '.join(sorted(facts.needs & target.lacks))}", None, "lacks"
+    context = target.context_tokens
+    if context is not None and facts.least_tokens + (facts.max_output_tokens or 0) > context:
+        return f"context of {context} tokens", None, "context"
     return None
+
+
+def is_tight(target: Target, facts: Facts) -> bool:
+    """Is the target's context too small by the estimate, or unknown, and another's was too small? That may be wrong: it
+    is asked, but after the others.
+    """
+    context = target.context_tokens
+    if context is None:
+        return facts.is_outgrown
+    return facts.input_tokens + (facts.max_output_tokens or 0) > context
+
+
+def rank_last(target: Target, facts: Facts) -> tuple[bool, int]:
+    """The order of those that come last, least first: a tight context, the larger the better, before being asked
+    again.
+    """
+    return target.name in facts.tried, -(target.context_tokens or 0) if is_tight(target, facts) else 0
 
 
 def _spread(rated: list[tuple[float, int, _Member]], rng: Random) -> None:

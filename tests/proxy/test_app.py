@@ -6,8 +6,10 @@ import pytest
 
 from proxy.api.respond import Exchange, Pace
 from proxy.config import ConfigFaults
-from tests.calls import Client, a_call, never
-from tests.gateways import CONFIG, KEY, Rig, chat_body
+from proxy.wire.answer import ChatAnswer
+from proxy.wire.usage import Usage
+from tests.calls import Client, ScriptedProvider, a_call, never
+from tests.gateways import CONFIG, KEY, OTHER_KEY, Rig, chat_body
 
 
 def closed(rig: Rig, name: str) -> Callable[[], bool]:
@@ -151,3 +153,81 @@ def test_the_state_of_every_breaker_is_a_metric() -> None:
     assert read("llm_breaker_state", {"target": "demo/demo-1"}) == 0
     rig.gateway.surface.router.fleet["demo/demo-1"].breaker.cool_down(60, monotonic())
     assert read("llm_breaker_state", {"target": "demo/demo-1"}) == 2
+
+
+def listening(rig: Rig) -> ScriptedProvider:
+    """A provider in the place of `demo` that keeps what it is sent."""
+    provider = ScriptedProvider("demo", [ChatAnswer(b"{}", Usage(1, 1))])
+    rig.gateway._world.providers["demo"] = provider  # type: ignore[index]  # only a test may
+    return provider
+
+
+def with_target(settings: str) -> Rig:
+    """Model `chat` has demo-1 with these settings, then demo-9."""
+    return Rig(CONFIG.replace("model: demo-1}]", f"model: demo-1, {settings}}}, {{provider: demo, model: demo-9}}]"))
+
+
+async def test_a_call_skips_the_target_that_lacks_what_it_needs_and_no_other_call_does() -> None:
+    rig = with_target("lacks: [tools, seed]")
+    provider = listening(rig)
+    async with rig.client() as client:
+        for _ in range(4):
+            await client.post("/v1/chat/completions", json=chat_body(seed=1))
+        assert set(provider.asked) == {"demo-9"}
+        await client.post("/v1/chat/completions", json=chat_body())
+        await client.post("/v1/chat/completions", json=chat_body())
+    assert "demo-1" in provider.asked
+
+
+async def test_what_may_be_dropped_is_left_out_for_its_target_alone_and_everybody_is_told() -> None:
+    rig = with_target("lacks: [seed], drop_params: [seed, user]")
+    provider = listening(rig)
+    told = {}
+    async with rig.client() as client:
+        for _ in range(2):
+            answer = await client.post("/v1/chat/completions", json=chat_body(seed=1, user="u", top_p=0.5))
+            told[answer.headers["x-waystation-model"]] = answer.headers.get("x-waystation-dropped")
+    assert told == {"demo-1": "seed,user", "demo-9": None}
+    sent = dict(zip(provider.asked, provider.requests, strict=True))
+    assert sent["demo-1"].body.keys() == {"model", "messages", "top_p"}
+    assert sent["demo-9"].body.keys() == {"model", "messages", "top_p", "seed", "user"}
+    assert [line.get("dropped") for line in rig.log.lines] == [
+        "seed,user" if model == "demo-1" else None for model in provider.asked
+    ]
+
+
+async def test_a_need_that_nobody_meets_and_a_length_that_nobody_holds_are_the_requests_own_fault() -> None:
+    rig = Rig(CONFIG.replace("model: demo-1}", "model: demo-1, lacks: [tools], context: 1k}"))
+    provider = listening(rig)
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    long = [{"role": "user", "content": "word " * 4000}]
+    async with rig.client() as client:
+        unmet = await client.post("/v1/chat/completions", json=chat_body(tools=tools))
+        too_long = await client.post("/v1/chat/completions", json=chat_body(messages=long))
+    assert (unmet.status_code, unmet.json()["error"]["param"]) == (400, "tools")
+    assert (too_long.status_code, too_long.json()["error"]["code"]) == (400, "context_length_exceeded")
+    assert too_long.headers["x-should-retry"] == "false"
+    assert provider.asked == []
+
+
+@pytest.mark.parametrize(
+    ("shadow", "key", "asked", "said"),
+    [
+        ("false", OTHER_KEY, "demo-2", "simple"),
+        ("true", OTHER_KEY, "demo-1", "simple; shadow"),
+        ("false", KEY, "demo-1", "simple; not allowed"),  # its team may use no model but chat
+    ],
+)
+async def test_a_simple_call_goes_to_the_model_of_its_tier(shadow: str, key: str, asked: str, said: str) -> None:
+    tier = f"chat: {{tier: {{simple: large, hard: chat, shadow: {shadow}}}, "
+    rig = Rig(CONFIG.replace("chat: {", tier, 1))
+    provider = listening(rig)
+    async with rig.client(key) as client:
+        answer = await client.post("/v1/chat/completions", json=chat_body("default"))
+    assert provider.asked == [asked]
+    assert (answer.headers["x-waystation-model"], answer.headers["x-waystation-tier"]) == (asked, said)
+    [line] = rig.log.lines
+    assert (line["asked_model"], line["tier"]) == ("chat", said)
+    assert line["model"] == ("large" if asked == "demo-2" else "chat")
+    labels = {"model": "chat", "tier": "simple", "shadow": shadow}
+    assert rig.metrics.registry.get_sample_value("llm_tier_decisions_total", labels) == 1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.needs import DROPPABLE, NEEDS, describe, needs
+from routing.needs import DROPPABLE, NEEDS, describe, needs, parameter_of
 
 PLAIN: Mapping[str, object] = {
     "model": "m",
@@ -125,3 +125,8 @@ def test_any_json_is_read_without_a_fault(request_: dict[str, object]) -> None:
 @given(st.lists(st.dictionaries(st.sampled_from(["role", "content"]), JSON) | JSON))
 def test_any_messages_are_read_without_a_fault(messages: list[object]) -> None:
     assert needs({"messages": messages}) <= {"vision", "audio"}
+
+
+@pytest.mark.parametrize(("need", "parameter"), [("tools", "tools"), ("json_schema", "response_format"), ("x", "x")])
+def test_a_need_names_the_parameter_that_asks_for_it(need: str, parameter: str) -> None:
+    assert parameter_of(need) == parameter

@@ -70,6 +70,8 @@ async def test_a_viewer_may_not_drain() -> None:
         ("targets/undrain", {}, "target"),
         ("explain", {"model": "chat", "tokens": -1}, "tokens"),
         ("explain", {"model": "chat", "tokens": "many"}, "tokens"),
+        ("explain", {"model": "chat", "needs": ["tolls"]}, "needs"),
+        ("explain", {"model": "chat", "needs": "tools"}, "needs"),
     ],
 )
 async def test_what_makes_no_sense_is_refused_and_named(path: str, body: dict[str, Any], param: str) -> None:
@@ -96,6 +98,17 @@ async def test_an_explanation_shows_every_candidate_with_its_price_its_risk_and_
     assert first["price_usd_per_mtok"] == {"input": 1, "output": 2, "cached_input": None}
     assert first["estimate"]["cost_usd"] == pytest.approx(2000 * 1e-6 + 100 * 2e-6)
     assert 0 < first["estimate"]["ttft_p50_s"] < first["estimate"]["ttft_p95_s"]
+
+
+async def test_an_explanation_says_what_a_target_lacks_holds_and_has_dropped_for_it() -> None:
+    text = TWO.replace("model: demo-9,", "model: demo-9, context: 4k, lacks: [tools, seed], drop_params: [seed],")
+    async with Rig(text).admin() as client:
+        able = (await explain(client))["candidates"][-1]
+        unable = (await explain(client, needs=["tools", "seed"]))["candidates"][-1]
+        too_long = (await explain(client, tokens=3000, max_tokens=1001))["candidates"][-1]
+    assert (able["lacks"], able["context_tokens"], able["drop_params"]) == (["tools"], 4000, ["seed"])
+    assert (able["excluded"], unable["excluded"]) == (None, "lacks tools")
+    assert too_long["excluded"] == "context of 4000 tokens"
 
 
 async def test_explaining_asks_nobody_and_changes_nothing() -> None:

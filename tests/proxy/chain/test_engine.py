@@ -264,3 +264,20 @@ async def test_a_whole_answer_is_never_raced_for() -> None:
     bench = hedging(ScriptedProvider("a", [OK]), ScriptedProvider("b", [OK]))
     call, _ = await bench.ask()
     assert len(call.attempts) == 1
+
+
+@pytest.mark.parametrize(
+    ("contexts", "asked"),
+    [
+        ([1000, 500, None, 2000], ["a", "d", "c"]),  # only a larger one, then one of which nothing is known
+        ([1000, None, 1000, None], ["a", "b"]),  # whose word is the last
+        ([None, 2000, 3000, 4000], ["a"]),  # nobody is known to be larger
+    ],
+)
+async def test_a_call_too_long_for_one_target_goes_to_a_larger_one(
+    contexts: list[int | None], asked: list[str]
+) -> None:
+    providers = [ScriptedProvider(name, [rejected("context_length")]) for name in "abcd"]
+    call, error = await Bench(providers, contexts=contexts).ask()
+    assert [attempt.provider for attempt in call.attempts] == asked
+    assert isinstance(error, UpstreamRejected)

@@ -3,11 +3,13 @@ from math import inf
 import pytest
 
 from proxy.chain.catalogue import Model
-from proxy.chain.facts import client_patience_s, facts_of
+from proxy.chain.facts import client_patience_s, facts_of, outgrown
 from proxy.providers import Patience
+from routing import Facts, Target
 from tests.calls import a_call
 
 CHOSEN = Model("chat", (), Patience(1, 5, 5, 60), 15, (), ttft_s=3.0, is_chosen=True)
+SMALL = Model("chat", (), Patience(1, 5, 5, 60), 15, (), is_chosen=True, least_context=1000)
 PLAIN = Model("chat", (), Patience(1, 5, 5, None), 15, ())
 
 
@@ -58,3 +60,32 @@ def test_the_clients_own_patience_ends_an_answer_that_comes_whole(
 
 def test_a_client_that_says_nothing_has_no_patience_of_its_own() -> None:
     assert client_patience_s(a_call()) is None
+
+
+def test_text_is_counted_only_where_the_smallest_context_might_not_hold_it() -> None:
+    call = a_call()
+    call.request.body["messages"] = [{"role": "user", "content": "x" * 3900}, {"role": "assistant", "content": None}]
+    call.request.size_bytes = 4000
+    assert (facts_of(call, SMALL).input_tokens, facts_of(call, SMALL).least_tokens) == (1000, 0)
+    call.request.body["max_tokens"] = 1
+    assert (facts_of(call, SMALL).input_tokens, facts_of(call, SMALL).least_tokens) == (1000, 3900 // 8)
+    assert facts_of(call, CHOSEN).least_tokens == 0
+
+
+def test_an_image_written_as_text_is_no_text() -> None:
+    call = a_call()
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000, "detail": "low"}}
+    parts = [{"type": "text", "text": "y" * 800}, image, "nonsense", {"type": "text", "text": 5}]
+    call.request.body["messages"] = [{"role": "user", "content": parts}]
+    call.request.size_bytes = 101_025
+    for model in (CHOSEN, SMALL):
+        facts = facts_of(call, model)
+        assert (facts.input_tokens, facts.least_tokens) == (1000 // 4, 100)
+
+
+def test_what_outgrew_a_context_is_known_to_be_longer() -> None:
+    facts = Facts("chat", stream=False, least_tokens=300, max_output_tokens=100, tried=("p/x",))
+    refused = outgrown(facts, Target("p/m", "p", "m", context_tokens=1000))
+    assert refused is not None
+    assert (refused.least_tokens, refused.tried) == (901, ("p/x", "p/m"))
+    assert outgrown(facts, Target("p/m", "p", "m")) is None

@@ -1,9 +1,10 @@
 import pytest
 
-from proxy.call import Answer, Principal
+from proxy.call import Answer, Call, Principal
 from proxy.chain.catalogue import Fallback, Static
 from proxy.errors import (
     Cause,
+    ContextLengthExceeded,
     GatewayError,
 )
 from tests.calls import ScriptedProvider, a_call
@@ -69,3 +70,20 @@ async def test_a_static_answer_with_an_errors_status_is_an_error_in_its_words(st
     assert isinstance(error, GatewayError)
     assert (error.status, error.message, call.fallback, call.failed_status) == (529, "Later.", "static", 503)
     assert large.asked == []  # what was fixed is the last word
+
+
+def a_long_call() -> Call:
+    call = a_call()
+    call.request.body["messages"] = [{"role": "user", "content": "x" * 9000}]
+    call.request.size_bytes = 9050
+    return call
+
+
+async def test_a_call_too_long_for_every_target_is_refused_without_asking_or_falls_back_for_that_cause() -> None:
+    small, large = ScriptedProvider("a", [OK]), ScriptedProvider("big", [OK])
+    call, error = await Bench([small], contexts=[1000]).ask(a_long_call())
+    assert isinstance(error, ContextLengthExceeded)
+    steps = [Fallback("unavailable", None, Static("Later.")), Fallback("context_length", "large")]
+    call, answer = await Bench([small], steps, large, contexts=[1000]).ask(a_long_call())
+    assert isinstance(answer, Answer)
+    assert (call.fallback, small.asked, large.asked) == ("large", [], ["l"])

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from proxy.call import Answer, Attempt, Call
+from proxy.call import Answer, Attempt, Call, Tier
 from proxy.chain.trace import Trace, choose_request_id, new_id, read_trace_id
 from proxy.errors import InvalidRequest
 from proxy.observe import Metrics
@@ -56,7 +56,6 @@ async def test_a_call_is_logged_and_counted_when_it_is_closed_and_not_before() -
             "error": None,
             "attempts": 1,
             "fallback": None,
-            "rescued": False,
             "input_tokens": 10,
             "output_tokens": 4,
             "ttft_ms": 1000.0,
@@ -64,6 +63,20 @@ async def test_a_call_is_logged_and_counted_when_it_is_closed_and_not_before() -
             "overhead_ms": 100.0,
         }
     ]
+
+
+async def test_what_was_left_out_and_the_tier_are_in_the_line_of_a_call_that_has_them() -> None:
+    trace, log, _ = traced()
+    call = a_call()
+    await trace(call, accept)
+    call.attempts.append(Attempt("p/m", "m", "p", 0.0, 0.1, dropped=("seed", "user")))
+    call.is_rescued = True
+    call.tier, call.model = Tier("simple", 0.123456, "chat"), "small"
+    await call.closing.aclose()
+    line = log.lines[0]
+    assert (line["dropped"], line["tier"], line["complexity"]) == ("seed,user", "simple", 0.123)
+    assert line["rescued"] is True
+    assert (line["model"], line["asked_model"]) == ("small", "chat")
 
 
 async def test_a_call_that_reached_nobody_is_logged_too() -> None:

@@ -18,6 +18,7 @@ ANSWER = {
             "breaker": "closed",
             "headroom": 0.5,
             "in_flight": 0,
+            "drop_params": ["seed", "user"],
             "price_usd_per_mtok": None,
             "estimate": {
                 "cost_usd": 0.00042,
@@ -38,6 +39,7 @@ ANSWER = {
             "breaker": "open",
             "headroom": 1.0,
             "in_flight": 0,
+            "drop_params": ["seed"],
             "price_usd_per_mtok": None,
             "estimate": None,
             "margin_usd": None,
@@ -50,7 +52,20 @@ def test_an_answer_is_a_table_with_the_reason_for_each_place() -> None:
     head, titles, first, second, team = render(ANSWER).splitlines()
     assert head == "model chat, strategy balanced, first token within 2 s; missing that counts as $0.004000"
     assert titles.split()[:2] == ["target", "cost"]
-    assert first.split() == ["1", "a/m", "0.000420", "0.50/1.25", "s", "0.990", "0.050", "50%", "0.000000"]
+    assert first.split() == [
+        "1",
+        "a/m",
+        "0.000420",
+        "0.50/1.25",
+        "s",
+        "0.990",
+        "0.050",
+        "50%",
+        "0.000000",
+        "drops",
+        "seed,",
+        "user",
+    ]
     assert second.endswith("breaker open, 3.2 s left")
     assert team == "the team may NOT use this model"
 

@@ -1,9 +1,11 @@
 from decimal import Decimal
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
-from proxy.config.schema_models import ModelConfig
+from proxy.config.schema_models import ModelConfig, Need
+from routing.needs import NEEDS
 
 TARGET = {"provider": "p", "model": "m"}
 
@@ -33,6 +35,14 @@ TARGET = {"provider": "p", "model": "m"}
         ({"targets": [TARGET], "fallbacks": [{"on": "unavailable", "model": "x", "status": 200}]}, "belongs to static"),
         ({"targets": [TARGET], "fallbacks": [{"on": "tired", "model": "x"}]}, "Input should be"),
         ({"targets": [TARGET], "rescue": "no"}, "expected true or false"),
+        ({"targets": [{**TARGET, "lacks": ["tolls"]}]}, "Input should be 'tools'"),
+        ({"targets": [{**TARGET, "drop_params": ["seed\r\nx-evil: 1"]}]}, "expected a name"),  # it goes into a header
+        ({"targets": [{**TARGET, "context": 0}]}, "greater than or equal to 1"),
+        ({"targets": [{**TARGET, "context": "128 thousand"}]}, "a count such as"),
+        ({"targets": [TARGET], "tier": {"simple": "a", "hard": "b", "simple_below": -0.1}}, "equal to 0"),
+        ({"targets": [TARGET], "tier": {"simple": "a", "hard": "b", "hard_above": 1.1}}, "equal to 1"),
+        ({"targets": [TARGET], "tier": {"simple": "a", "hard": "b", "simple_below": 0.8}}, "must be less than"),
+        ({"targets": [TARGET], "tier": {"simple": "a"}}, "required"),
     ],
 )
 def test_settings_out_of_bounds_are_refused(settings: dict[str, object], message: str) -> None:
@@ -62,3 +72,9 @@ def test_a_fixed_answer_may_have_a_status() -> None:
 def test_concurrency_is_a_count_or_auto() -> None:
     model = ModelConfig.model_validate({"targets": [{**TARGET, "capacity": {"concurrency": "auto", "tpm": "800k"}}]})
     assert (model.targets[0].capacity.concurrency, model.targets[0].capacity.tpm) == ("auto", 800_000)
+
+
+def test_a_target_may_lack_whatever_a_request_can_need() -> None:
+    assert set(get_args(Need)) == NEEDS
+    [target] = ModelConfig.model_validate({"targets": [{**TARGET, "lacks": sorted(NEEDS), "context": "128k"}]}).targets
+    assert (sorted(target.lacks), target.context) == (sorted(NEEDS), 128_000)

@@ -6,7 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from proxy.config.schema_units import Bytes, Count, CountOrAuto, Exact, Flag, Number, Seconds, Share, Whole, between
+from proxy.config.schema_units import (
+    Bytes,
+    Count,
+    CountOrAuto,
+    Exact,
+    Flag,
+    Number,
+    Seconds,
+    Share,
+    Whole,
+    between,
+    seconds_of,
+)
 
 Pairs = tuple[tuple[object, object], ...]
 
@@ -128,3 +140,8 @@ def test_no_text_is_taken_for_a_negative_or_infinite_duration(text: str) -> None
     except ValidationError:
         return
     assert 0 <= value < float("inf")
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("250ms", 0.25), ("5m", 300), (5, None), ("soon", None), ([], None)])
+def test_a_time_span_that_was_not_checked_yet_is_read_if_it_is_one(value: object, seconds: float | None) -> None:
+    assert seconds_of(value) == seconds

@@ -14,15 +14,10 @@ PATTERNS = [".".join(pattern) for pattern, _ in _UNSERVED]
 @pytest.mark.parametrize(
     ("data", "path", "word"),
     [
-        ({"models": {"m": {"tier": {"simple": "m"}}}}, ("models", "m", "tier"), "not act"),
+        ({"models": {"m": {"cache": {"exact": {}}}}}, ("models", "m", "cache"), "not act"),
         ({"teams": {"t": {"quotas": [{"usd": 1}]}}}, ("teams", "t", "quotas"), "NOT enforce"),
         ({"teams": {"t": {"limits": {"rpm": 1}}}}, ("teams", "t", "limits"), "NOT enforce"),
         ({"teams": {"t": {"keys": [{"limits": {"rpm": 1}}]}}}, ("teams", "t", "keys", 0, "limits"), "NOT enforce"),
-        (
-            {"models": {"m": {"targets": [{}, {"drop_params": ["seed"]}]}}},
-            ("models", "m", "targets", 1, "drop_params"),
-            "not act",
-        ),
         (
             {"models": {"m": {"fallbacks": [{"cache": "semantic"}]}}},
             ("models", "m", "fallbacks", 0, "cache"),
@@ -41,7 +36,7 @@ def test_a_setting_without_effect_is_named(data: dict[str, object], path: tuple[
     "data",
     [
         {},
-        {"models": {"m": {"strategy": "round_robin", "rescue": False, "tier": None}}},
+        {"models": {"m": {"strategy": "round_robin", "rescue": False, "cache": None}}},
         {"notify": {"webhook": None}},
         {"server": {"trusted_proxies": []}, "state": {}, "teams": {"t": {"limits": {}, "quotas": []}}},
         {"models": "garbage", "teams": [1]},

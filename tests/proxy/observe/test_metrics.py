@@ -74,6 +74,14 @@ def test_reloads_failovers_and_dropped_lines_are_counted() -> None:
     assert value(metrics, "llm_log_lines_dropped_total") == 7
 
 
+def test_tier_decisions_are_counted_apart_in_shadow() -> None:
+    metrics = Metrics()
+    metrics.tier_decided("chat", "simple", shadow=True)
+    metrics.tier_decided("chat", "simple", shadow=False)
+    for shadow in ("true", "false"):
+        assert value(metrics, "llm_tier_decisions_total", model="chat", tier="simple", shadow=shadow) == 1
+
+
 def test_the_exposition_holds_every_family() -> None:
     text = Metrics().exposition().decode()
     for name in ("llm_requests", "llm_active_requests", "llm_event_loop_lag_seconds", "llm_config_info"):

@@ -1,6 +1,8 @@
 from collections import Counter
 from random import Random
 
+import pytest
+
 from routing import Capacity, Facts, Kind, Outcome
 from routing.strategies.plain import RoundRobin, Weighted
 from tests.routing.fleets import a_target, joined, names
@@ -77,3 +79,14 @@ def test_a_target_at_its_limit_is_not_asked_even_if_it_is_the_last() -> None:
     plan = RoundRobin([target], fleet).plan(FACTS, 0, RNG)
     assert plan.candidates == ()
     assert [item.reason for item in plan.excluded] == ["concurrency limit"]
+
+
+@pytest.mark.parametrize("strategy", [RoundRobin, Weighted])
+def test_a_context_that_is_surely_too_small_is_left_out_and_one_that_probably_is_comes_last(
+    strategy: type[RoundRobin] | type[Weighted],
+) -> None:
+    targets = [a_target(name, context_tokens=size) for name, size in (("a", 100), ("b", 900), ("c", 5000))]
+    facts = Facts("chat", stream=False, input_tokens=1000, least_tokens=500)
+    plan = strategy(targets, joined(*targets)).plan(facts, 0, RNG)
+    assert names(plan.candidates) == ["c", "b"]
+    assert [(item.target.model, item.unfit) for item in plan.excluded] == [("a", "context")]

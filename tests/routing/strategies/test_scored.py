@@ -5,6 +5,7 @@ import pytest
 
 from routing import Capacity, Facts, Group, Objective, Price, Router
 from routing.router import StrategyName
+from routing.strategies.scored import unfit
 from tests.routing.fleets import CHEAP, DEAR, MIDDLE, Play, a_target, names
 
 SLOW, QUICK = a_target("slow", CHEAP), a_target("quick", DEAR)
@@ -97,9 +98,25 @@ def test_a_request_that_a_target_cannot_serve_skips_it_and_the_plan_says_why() -
     blind = a_target("blind", CHEAP, lacks=frozenset({"vision"}))
     small = a_target("small", CHEAP, context_tokens=500)
     hand = play("balanced", blind, small, QUICK)
-    plan = hand.router.plan(hand.facts(needs=frozenset({"vision"})), 0, hand.rng)
+    plan = hand.router.plan(hand.facts(needs=frozenset({"vision"}), least_tokens=501), 0, hand.rng)
     assert names(plan.candidates) == ["quick"]
     assert [item.reason for item in plan.excluded] == ["lacks vision", "context of 500 tokens"]
+    assert [item.unfit for item in plan.excluded] == ["lacks", "context"]
+
+
+@pytest.mark.parametrize(("cap", "is_out"), [(None, False), (499, False), (500, True)])
+def test_the_answers_cap_counts_into_the_context(cap: int | None, is_out: bool) -> None:
+    small = a_target("small", CHEAP, context_tokens=1000)
+    facts = Facts("chat", stream=True, least_tokens=501, max_output_tokens=cap)
+    assert (unfit(small, facts) is not None) is is_out
+
+
+def test_targets_whose_context_is_probably_too_small_come_last_the_largest_first() -> None:
+    contexts = {"tiny": 400, "small": 900, "large": 5000}
+    hand = play("balanced", *[a_target(name, CHEAP, context_tokens=size) for name, size in contexts.items()])
+    for tried, order in ((), ["large", "small", "tiny"]), (("p/large",), ["small", "tiny", "large"]):
+        plan = hand.router.plan(hand.facts(least_tokens=200, tried=tried), 0, hand.rng)
+        assert names(plan.candidates) == order
 
 
 def test_a_target_without_room_is_left_out_until_it_has_some() -> None:
