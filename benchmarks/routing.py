@@ -8,11 +8,9 @@ import argparse
 import sys
 import timeit
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from random import Random
-from statistics import fmean
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.traces import load
 from routing import Capacity, Facts, Group, Objective, Outcome, Price, Router, Target
@@ -37,6 +35,7 @@ from routing.simulate import (
     table,
 )
 from routing.simulate.driven import Driven
+from routing.simulate.trial import mean
 
 #: Ours: the name in the table, the strategy, and what second attempts may add to the cost.
 OURS: Final[tuple[tuple[str, StrategyName, float], ...]] = (
@@ -131,19 +130,6 @@ def run(
 def foreseen(requests: Sequence[Request], profiles: Sequence[Profile], faults: Sequence[Fault], seed: int) -> Summary:
     """The oracle's figures."""
     return summarize("oracle", foresee(requests, profiles, Cloud(profiles, faults, seed)), faults)
-
-
-def mean(runs: Sequence[Summary]) -> Summary:
-    """The mean of several seeds; of the faults' phases, those of the first seed."""
-    first = runs[0]
-    changes: dict[str, Any] = {}
-    for field in fields(Summary):
-        values = [getattr(one, field.name) for one in runs]
-        if isinstance(values[0], float):
-            changes[field.name] = fmean(values)
-        elif isinstance(values[0], int):
-            changes[field.name] = round(fmean(values))
-    return replace(first, **changes)
 
 
 if __name__ == "__main__":

@@ -14,16 +14,30 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from time import monotonic, time
-from typing import Literal, cast
 
 from proxy.api import Exchange, Surface
-from proxy.chain import Auth, Catalogue, Engine, Fallback, Model, Route, Static, TierRule, Tiers, Trace, build_chain
-from proxy.config import Config, ConfigFaults, FallbackConfig, Fault, Loaded, ModelConfig, SloConfig, TargetConfig
+from proxy.chain import (
+    Auth,
+    Catalogue,
+    Engine,
+    Fallback,
+    History,
+    Model,
+    Route,
+    Static,
+    TierRule,
+    Tiers,
+    Trace,
+    build_chain,
+    group_of,
+    lacks_of,
+    name_target,
+)
+from proxy.config import Config, ConfigFaults, FallbackConfig, Fault, Loaded, ModelConfig, SloConfig
 from proxy.keyring import admin_keyring, client_keyring
 from proxy.observe import CallLog, Metrics
 from proxy.providers import Patience, Provider, build_provider
-from routing import Capacity, Fleet, Group, Objective, Price, RetrySettings, Router, Target
-from routing.needs import DROPPABLE
+from routing import Fleet, RetrySettings, Router
 
 #: How often a retired world is asked whether its last call has ended, in seconds.
 _RETIRE_POLL_S = 0.1
@@ -41,13 +55,16 @@ class World:
 
 
 class Gateway:
-    """Holds the world in force, and what outlives worlds: metrics, the log, the exchanges under way."""
+    """Holds the world in force, and what outlives worlds: metrics, the log, the last calls' plans, the exchanges under
+    way.
+    """
 
     def __init__(self, load: Callable[[], Loaded], metrics: Metrics, log: CallLog) -> None:
         """`load` reads and verifies the config as it stands; it raises ConfigFaults, here as on every reload."""
         self._load = load
         self._metrics = metrics
-        self._trace = Trace(metrics, log, monotonic)
+        self._history = History()
+        self._trace = Trace(metrics, log, monotonic, self._history)
         self._fleet = Fleet()
         self._retiring: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
@@ -119,7 +136,7 @@ class Gateway:
             for name, settings in config.providers.items()
         }
         catalogue = Catalogue([_describe_model(name, settings) for name, settings in config.models.items()])
-        router = Router({name: _group_of(settings) for name, settings in config.models.items()}, self._fleet)
+        router = Router({name: group_of(settings) for name, settings in config.models.items()}, self._fleet)
         keyring = client_keyring(config.teams)
         engine = Engine(router, providers, self._metrics, monotonic, Random())
         route = Route(engine, catalogue, self._metrics)
@@ -133,6 +150,7 @@ class Gateway:
             trace=self._trace,
             metrics=self._metrics,
             router=router,
+            history=self._history,
             max_body_bytes=config.server.max_body_bytes,
             comment_every_s=config.server.keepalive_comment_s,
             config_hash=loaded.config_hash,
@@ -155,31 +173,8 @@ class Gateway:
         if len(self._retiring) > 1:
             return  # an older or a newer world is still in use: the last to retire tidies up
         self._fleet.keep_only(
-            _name_target(target) for settings in self._world.config.models.values() for target in settings.targets
+            name_target(target) for settings in self._world.config.models.values() for target in settings.targets
         )
-
-
-def _group_of(settings: ModelConfig) -> Group:
-    slo, retries = settings.slo or SloConfig(), settings.retries
-    return Group(
-        targets=[_describe_target(target) for target in settings.targets],
-        strategy=settings.strategy,
-        objective=Objective(slo.ttft_s, slo.ttft_within),
-        hedge_share=settings.hedge.max_extra_cost,
-        retries=RetrySettings(retries.max_attempts, retries.max_ratio),
-    )
-
-
-def _name_target(settings: TargetConfig) -> str:
-    return f"{settings.provider}/{settings.model}"
-
-
-def _lacks_of(settings: TargetConfig) -> frozenset[str]:
-    """The needs that the target can't meet, less those that vanish with the parameters that are left out for it."""
-    dropped = frozenset(settings.drop_params)
-    return frozenset(
-        need for need in settings.lacks if need not in DROPPABLE or not dropped.issuperset(DROPPABLE[need])
-    )
 
 
 def _tiers_of(models: Mapping[str, ModelConfig], metrics: Metrics) -> Tiers | None:
@@ -189,28 +184,6 @@ def _tiers_of(models: Mapping[str, ModelConfig], metrics: Metrics) -> Tiers | No
         if (tier := settings.tier) is not None
     }
     return Tiers(rules, metrics) if rules else None
-
-
-def _describe_target(settings: TargetConfig) -> Target:
-    price, capacity = settings.price_usd_per_mtok, settings.capacity
-    cached = price.cached_input if price is not None else None
-    return Target(
-        name=_name_target(settings),
-        provider=settings.provider,
-        model=settings.model,
-        price=None
-        if price is None
-        else Price(float(price.input), float(price.output), None if cached is None else float(cached)),
-        capacity=Capacity(
-            capacity.rpm,
-            capacity.tpm,
-            cast("int | Literal['auto'] | None", capacity.concurrency),
-        ),
-        context_tokens=settings.context,
-        lacks=_lacks_of(settings),
-        drop_params=settings.drop_params,
-        weight=float(settings.weight),
-    )
 
 
 def _describe_model(name: str, settings: ModelConfig) -> Model:
@@ -229,7 +202,7 @@ def _describe_model(name: str, settings: ModelConfig) -> Model:
         retries=RetrySettings(retries.max_attempts, retries.max_ratio),
         ttft_s=(settings.slo or SloConfig()).ttft_s,
         is_chosen=settings.strategy not in ("round_robin", "weighted")
-        or any(target.capacity.tpm or target.context or _lacks_of(target) for target in settings.targets),
+        or any(target.capacity.tpm or target.context or lacks_of(target) for target in settings.targets),
         is_hedged=settings.hedge.max_extra_cost > 0,
         is_rescued=settings.rescue,
         least_context=min(contexts, default=None),

@@ -16,7 +16,10 @@ from typing import Literal, Protocol
 
 from proxy.wire.chat import ChatRequest
 from proxy.wire.usage import Usage
+from routing import Facts, Outcome, Plan
 
+#: A plan: when it was made (monotonic seconds), and of what.
+Planned = tuple[float, Facts, Plan]
 #: Header names are lower case, as ASGI gives them.
 RequestHeaders = Mapping[bytes, bytes]
 ResponseHeaders = Sequence[tuple[bytes, bytes]]
@@ -48,6 +51,7 @@ class Attempt:
     waited_s: float | None = None
     error: str | None = None  #: `kind` of the failure; None while it goes well
     usage: Usage | None = None  #: as reported by the provider; None while nothing was reported
+    outcome: Outcome | None = None  #: what routing was told of it; None while it is under way
     dropped: tuple[str, ...] = ()  #: request parameters that were left out of what it was sent, by the config
 
 
@@ -82,6 +86,7 @@ class Call:
     attempts: list[Attempt] = field(default_factory=list)
     answered: Attempt | None = None  #: the attempt whose answer the client gets; None while there is none
     is_rescued: bool = False  #: did the answer go on at another target after its stream was cut?
+    plans: list[Planned] = field(default_factory=list)  #: what routing answered, each time that it was asked
     usage: Usage | None = None  #: as reported for all attempts together; None while nothing was reported
     first_block_at: float | None = None  #: monotonic seconds; when the first byte of the answer's body was ready
     tier: Tier | None = None  #: None: the model has no tiers

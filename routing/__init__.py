@@ -3,10 +3,12 @@ library only.
 """
 
 from routing.explain import Explanation, Verdict
-from routing.fleet import Fleet
+from routing.fleet import Fleet, TargetState
+from routing.replay import Alternative, Standing, alternatives
 from routing.retry import RetrySettings, backoff_s, cap_retry_after, parse_retry_after
 from routing.router import Group, Router
 from routing.types import (
+    Basis,
     Candidate,
     Capacity,
     Exclusion,
@@ -22,6 +24,8 @@ from routing.types import (
 )
 
 __all__ = [
+    "Alternative",
+    "Basis",
     "Candidate",
     "Capacity",
     "Exclusion",
@@ -37,9 +41,12 @@ __all__ = [
     "RateLimits",
     "RetrySettings",
     "Router",
+    "Standing",
     "Target",
+    "TargetState",
     "Unfit",
     "Verdict",
+    "alternatives",
     "backoff_s",
     "cap_retry_after",
     "parse_retry_after",

@@ -22,6 +22,8 @@ _REFUSED_S: Final = 60.0
 
 #: What the breaker makes of an outcome. A 429 is the credential's matter, a 400 the client's: it learns nothing.
 _BREAKS: Final = {"ok": False, "cut": True, "failed": True, "timeout": True}
+#: What one more stream counts for in a target's usual speed.
+_SPEED_STEP: Final = 0.05
 #: From that many first tokens on, a target is no stranger.
 _KNOWN_SAMPLES: Final = 5
 
@@ -40,10 +42,12 @@ class TargetState:
         "breaker",
         "capacity",
         "drained_until",
+        "first_tokens",
         "health",
         "in_flight",
         "limit",
         "pacer",
+        "tokens_per_s",
     )
 
     def __init__(self, capacity: Capacity, breaker: BreakerSettings) -> None:
@@ -55,6 +59,8 @@ class TargetState:
         self.in_flight = 0
         self.asked_at = -inf  #: when the last attempt was sent
         self.drained_until = -inf  #: by an operator's order
+        self.first_tokens = 0  #: how many were seen, and timed, so far
+        self.tokens_per_s: float | None = None  #: of its streams once they have begun, lately; None: unknown
         self._refusals = 0  # 429s in a row
 
     def adapt(self, capacity: Capacity) -> None:
@@ -123,6 +129,12 @@ class TargetState:
         slowness = None
         if outcome.ttft_s is not None and isfinite(outcome.ttft_s) and kind in ("ok", "cut", "outrun", "gone"):
             slowness = health.began_to_answer(outcome.ttft_s, uncached_tokens, now)
+            self.first_tokens += 1
+            streamed_s = outcome.duration_s - outcome.ttft_s
+            if kind == "ok" and streamed_s > 0 and outcome.output_tokens > 1:
+                speed = outcome.output_tokens / streamed_s
+                kept = self.tokens_per_s
+                self.tokens_per_s = speed if kept is None else kept + _SPEED_STEP * (speed - kept)
         elif kind == "ok":
             health.samples += 1  # an answer that came whole has no first token, but its target is less of a stranger
         if kind in ("ok", "cut"):

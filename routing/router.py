@@ -11,11 +11,12 @@ from random import Random
 from typing import Literal, Protocol
 
 from routing.explain import Explanation, Verdict
+from routing.fit import unfit
 from routing.fleet import Fleet
 from routing.retry import RetryBudget, RetrySettings
 from routing.score import PRESETS
 from routing.strategies.plain import RoundRobin, Weighted
-from routing.strategies.scored import Scored, unfit
+from routing.strategies.scored import Scored
 from routing.types import Candidate, Facts, Objective, Outcome, Plan, Target
 
 StrategyName = Literal["cheapest", "fastest", "reliable", "balanced", "round_robin", "weighted"]

@@ -139,6 +139,22 @@ class Exclusion:
     unfit: Unfit | None = None  #: why it could not serve this call at any time; None: it is the moment's fault
 
 
+#: What was known of a target when a plan was made: its score, its position in the config, its name, the expected cost
+#: in dollars, P(it answers), the median time to its first token in seconds, the deviation of that time's logarithm,
+#: P(its stream is cut), and whether it is a stranger, who comes after all others.
+Rating = tuple[float, int, str, float, float, float, float, float, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a plan was reckoned from, for those who ask later."""
+
+    limit_s: float  #: by when the first token was wanted, from then
+    miss_usd: float  #: λ in dollars
+    usual_usd: float  #: what a usual call cost
+    ratings: tuple[Rating, ...]  #: of all targets that were compared, in no particular order
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Candidates in the order in which to ask them. Empty only if `excluded` says why each target is out."""
@@ -146,3 +162,4 @@ class Plan:
     strategy: str
     candidates: tuple[Candidate, ...]
     excluded: tuple[Exclusion, ...] = field(default=())
+    basis: Basis | None = None  #: None where nothing was compared: in turn, or everybody was asked before

@@ -1,21 +1,8 @@
 """Recorded traffic for simulations: when requests came and how long they and their answers were. No text.
 
-README.md beside this file says where it comes from and under which licence.
+The files come with the package; proxy/cli/traces/README.md says where they are from and under which licence.
 """
 
-from __future__ import annotations
+from proxy.cli.trace import TraceName, load
 
-import lzma
-from pathlib import Path
-from typing import Literal
-
-from routing.simulate.trace import Request, read
-
-TraceName = Literal["conv", "code"]
-
-
-def load(name: TraceName) -> list[Request]:
-    """The conversation trace (19,366 requests in 58 minutes) or the code trace (8,819 in 57)."""
-    path = Path(__file__).parent / f"azure_llm_2023_{name}.csv.xz"
-    with lzma.open(path, "rt", encoding="ascii") as lines:
-        return read(lines)
+__all__ = ["TraceName", "load"]

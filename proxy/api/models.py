@@ -27,7 +27,7 @@ class ModelsEndpoint:
         """One model or alias. Raises ModelNotFound also for one that the caller may not use."""
         surface = self._desk.surface
         principal = surface.identify(request.state.headers)
-        name = request.path_params["model"]
+        name = request.path_params["name"]
         if name not in surface.catalogue.visible_to(principal):
             raise ModelNotFound(f"The model '{name[:256]}' does not exist here, or your team may not use it.")
         return json_response(_describe(surface, name))

@@ -16,6 +16,7 @@ from proxy.api.chat import ChatEndpoint
 from proxy.api.guard import check
 from proxy.api.health import HealthEndpoint
 from proxy.api.models import ModelsEndpoint
+from proxy.api.replay import ReplayEndpoint
 from proxy.api.respond import WATCH, Receive, Send, write_error
 from proxy.api.surface import Desk
 from proxy.api.targets import TargetsEndpoint
@@ -27,9 +28,10 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 CHAT: Final = "/v1/chat/completions"
-#: What follows is a model's name.
+#: What follows is a name: a model's, a call's id.
 _MODELS: Final = "/v1/models/"
-_MODEL: Final = "/v1/models/*"
+_REPLAY: Final = "/admin/v1/replay/"
+_NAMED: Final = (_MODELS, _REPLAY)
 
 
 class Face:
@@ -62,15 +64,16 @@ class Face:
     async def _serve(
         self, path: str, method: str, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send
     ) -> None:
-        # A model's name may hold slashes; it is looked up, and never used as a path.
-        name = unquote(path[len(_MODELS) :]) if path.startswith(_MODELS) else ""
-        methods = self._routes.get(_MODEL if name else path)
+        # A name may hold slashes; it is looked up, and never used as a path.
+        folder = next((folder for folder in _NAMED if path.startswith(folder)), "")
+        name = unquote(path[len(folder) :]) if folder else ""
+        methods = self._routes.get(f"{folder}*" if name else path)
         if methods is None:
             raise NotFound(f"There is nothing at {method} {path[:200]}. The chat endpoint is POST {CHAT}.")
         endpoint = methods.get("GET" if method == "HEAD" else method)
         if endpoint is None:
             raise _wrong_method(method, path, sorted(methods))
-        request = Request({**scope, "path_params": {"model": name}, "state": {"headers": headers}}, receive)
+        request = Request({**scope, "path_params": {"name": name}, "state": {"headers": headers}}, receive)
         response = await endpoint(request)
         response.headers["x-request-id"] = choose_request_id(headers, new_id())
         await response({**scope}, receive, send)
@@ -93,7 +96,7 @@ def client_face(desk: Desk) -> Face:
     models, health = ModelsEndpoint(desk), HealthEndpoint(desk)
     routes: dict[str, dict[str, Endpoint]] = {
         "/v1/models": {"GET": models.list},
-        _MODEL: {"GET": models.show},
+        f"{_MODELS}*": {"GET": models.show},
         **_probes(health),
     }
     return Face(desk, routes, ChatEndpoint(desk))
@@ -111,6 +114,7 @@ def admin_face(desk: Desk, reloader: Reloader) -> Face:
         "/admin/v1/targets/drain": {"POST": targets.drain},
         "/admin/v1/targets/undrain": {"POST": targets.undrain},
         "/admin/v1/explain": {"POST": targets.explain},
+        f"{_REPLAY}*": {"GET": ReplayEndpoint(desk).show},
         **_probes(HealthEndpoint(desk)),
     }
     return Face(desk, routes, None)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from proxy.api.respond import Exchange
 from proxy.call import Handler, Principal, RequestHeaders
-from proxy.chain import Catalogue, Trace
+from proxy.chain import Catalogue, History, Trace
 from proxy.keyring import Admin, Keyring
 from proxy.observe import Metrics
 from routing import Router
@@ -25,6 +25,7 @@ class Surface:
     trace: Trace
     metrics: Metrics
     router: Router
+    history: History
     max_body_bytes: int
     comment_every_s: float
     config_hash: str

@@ -19,7 +19,7 @@ from proxy.api.json_response import json_response
 from proxy.api.surface import Desk
 from proxy.chain import Model
 from proxy.errors import InvalidRequest, ModelNotFound, NotFound
-from routing import Facts, Verdict
+from routing import Facts, TargetState, Verdict
 from routing.needs import NEEDS
 
 _MAX_DRAIN_S: Final = 86_400.0
@@ -36,28 +36,11 @@ class TargetsEndpoint:
         self._desk = desk
 
     async def list(self, request: Request) -> Response:
-        """Every target and how it fares."""
+        """Every target and how it fares; `waystation simulate --targets` reads a saved answer."""
         surface = self._desk.surface
         surface.identify_admin(request.state.headers)
         now, fleet = monotonic(), surface.router.fleet
-        rows = []
-        for name in fleet:
-            state = fleet[name]
-            mean, _ = state.health.ratio(now)
-            rows.append(
-                {
-                    "target": name,
-                    "breaker": state.breaker.state(now),
-                    "opens_in_s": round(state.breaker.open_for_s(now), 3),
-                    "drained_for_s": round(max(0.0, state.drained_until - now), 3),
-                    "in_flight": state.in_flight,
-                    "p_ok": round(state.health.p_ok(now), 4),
-                    "p_cut": round(state.health.p_cut(now), 4),
-                    "slowness": round(exp(mean), 3),
-                    "headroom": round(state.pacer.headroom(now), 3),
-                }
-            )
-        return json_response({"targets": rows})
+        return json_response({"targets": [_describe_state(name, fleet[name], now) for name in fleet]})
 
     async def drain(self, request: Request) -> Response:
         """Leave a target out for a while: `{"target": NAME, "seconds": N}`. It comes back by itself."""
@@ -122,6 +105,28 @@ class TargetsEndpoint:
         if not isinstance(name, str) or name not in self._desk.surface.router.fleet:
             raise InvalidRequest("There is no such target. GET /admin/v1/targets lists them.", param="target")
         return name
+
+
+def _describe_state(name: str, state: TargetState, now: float) -> dict[str, object]:
+    health = state.health
+    mean, sigma = health.ratio(now)
+    base_s = health.usual_ttft_s(0)
+    return {
+        "target": name,
+        "breaker": state.breaker.state(now),
+        "opens_in_s": round(state.breaker.open_for_s(now), 3),
+        "drained_for_s": round(max(0.0, state.drained_until - now), 3),
+        "in_flight": state.in_flight,
+        "p_ok": round(health.p_ok(now), 4),
+        "p_cut": round(health.p_cut(now), 4),
+        "slowness": round(exp(mean), 3),
+        "headroom": round(state.pacer.headroom(now), 3),
+        "samples": state.first_tokens,
+        "base_s": round(base_s, 4),
+        "per_ktok_s": round(health.usual_ttft_s(1000) - base_s, 4),
+        "sigma": round(sigma, 3),
+        "tokens_per_s": None if state.tokens_per_s is None else round(state.tokens_per_s, 1),
+    }
 
 
 async def _read(request: Request) -> dict[str, object]:

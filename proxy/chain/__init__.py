@@ -9,6 +9,8 @@ from proxy.chain.auth import Auth
 from proxy.chain.catalogue import Catalogue, Fallback, Model, Static
 from proxy.chain.engine import Engine
 from proxy.chain.facts import client_patience_s
+from proxy.chain.groups import group_of, lacks_of, name_target
+from proxy.chain.history import History, KeptCall
 from proxy.chain.route import Route
 from proxy.chain.tier import TierRule, Tiers
 from proxy.chain.trace import Trace, choose_request_id, new_id
@@ -29,6 +31,8 @@ __all__ = [
     "Catalogue",
     "Engine",
     "Fallback",
+    "History",
+    "KeptCall",
     "Model",
     "Route",
     "Static",
@@ -38,5 +42,8 @@ __all__ = [
     "build_chain",
     "choose_request_id",
     "client_patience_s",
+    "group_of",
+    "lacks_of",
+    "name_target",
     "new_id",
 ]

@@ -114,4 +114,5 @@ class Report:
             limits=limits,
             reserved_tokens=self._reserved_tokens,
         )
+        self.attempt.outcome = outcome
         self._router.observe(outcome, now, self._facts)

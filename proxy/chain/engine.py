@@ -87,6 +87,7 @@ class Engine:
             if failure is not None and facts.deadline_at - now < _MIN_LEFT_S:
                 return failure
             plan = self._router.plan(facts, now, self._rng)
+            call.plans.append((now, facts, plan))
             if not plan.candidates:
                 return failure if quest.is_repeated and failure is not None else nobody(facts, plan.excluded)
             first = plan.candidates[0]

@@ -1,4 +1,4 @@
-"""Counts a call in and, when it is closed, out: metrics and the one log line. The outermost layer."""
+"""Counts a call in and, when it is closed, out: metrics, the one log line, its plans. The outermost layer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from random import getrandbits
 from typing import Final
 
 from proxy.call import Answer, Attempt, Call, Handler
+from proxy.chain.history import History
 from proxy.errors import GatewayError
 from proxy.observe import CallLog, Metrics
 from proxy.observe.metrics import OTHER
@@ -32,11 +33,14 @@ def choose_request_id(headers: Mapping[bytes, bytes], default: str) -> str:
 class Trace:
     """Sees every call's end, however it ended: it registers first on `call.closing`, so it is told last."""
 
-    def __init__(self, metrics: Metrics, log: CallLog, clock: Callable[[], float]) -> None:
-        """`clock` gives monotonic seconds."""
+    def __init__(
+        self, metrics: Metrics, log: CallLog, clock: Callable[[], float], history: History | None = None
+    ) -> None:
+        """`clock` gives monotonic seconds; `history` keeps what routing knew of each call."""
         self._metrics = metrics
         self._log = log
         self._clock = clock
+        self._history = history if history is not None else History()
 
     async def __call__(self, call: Call, next: Handler, /) -> Answer:
         """Count the call in and go on."""
@@ -75,31 +79,34 @@ class Trace:
         )
         if call.error is not None:
             self._metrics.error(call.error)
-        self._log.write(
-            "call",
-            {
-                "id": call.id,
-                "request_id": call.request_id,
-                "trace_id": read_trace_id(call.headers),
-                "team": team,
-                "key": call.principal.key_name if call.principal is not None else None,
-                "model": call.model or None,
-                "provider": attempt.provider if attempt is not None else None,
-                "target": attempt.target if attempt is not None else None,
-                "stream": call.request.stream,
-                "status": call.status,
-                "error": call.error,
-                "attempts": len(call.attempts),
-                "fallback": call.fallback,
-                **_seldom(call, attempt),
-                "input_tokens": usage.input_tokens if usage is not None else None,
-                "output_tokens": usage.output_tokens if usage is not None else None,
-                "ttft_ms": _milliseconds(ttft_s),
-                "duration_ms": _milliseconds(duration_s),
-                "overhead_ms": _milliseconds(overhead_s),
-            },
-            asyncio.get_running_loop(),
-        )
+        self._log.write("call", _line(call, ttft_s, duration_s, overhead_s), asyncio.get_running_loop())
+        self._history.keep(call)
+
+
+def _line(call: Call, ttft_s: float | None, duration_s: float, overhead_s: float | None) -> dict[str, object]:
+    """What the log says of a call: never what was said in it."""
+    attempt, usage, principal = call.last_attempt, call.usage, call.principal
+    return {
+        "id": call.id,
+        "request_id": call.request_id,
+        "trace_id": read_trace_id(call.headers),
+        "team": principal.team if principal is not None else OTHER,
+        "key": principal.key_name if principal is not None else None,
+        "model": call.model or None,
+        "provider": attempt.provider if attempt is not None else None,
+        "target": attempt.target if attempt is not None else None,
+        "stream": call.request.stream,
+        "status": call.status,
+        "error": call.error,
+        "attempts": len(call.attempts),
+        "fallback": call.fallback,
+        **_seldom(call, attempt),
+        "input_tokens": usage.input_tokens if usage is not None else None,
+        "output_tokens": usage.output_tokens if usage is not None else None,
+        "ttft_ms": _milliseconds(ttft_s),
+        "duration_ms": _milliseconds(duration_s),
+        "overhead_ms": _milliseconds(overhead_s),
+    }
 
 
 def _seldom(call: Call, attempt: Attempt | None) -> dict[str, object]:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from proxy import __version__
-from proxy.cli import check, explain, serve
+from proxy.cli import check, explain, replay, serve, simulate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,6 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     serve.register(commands)
     check.register(commands)
     explain.register(commands)
+    replay.register(commands)
+    simulate.register(commands)
     args = parser.parse_args(arguments)
     code: int = args.run(args)
     return code

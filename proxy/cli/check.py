@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,11 +31,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     path: Path = args.config or default_config_path()
     try:
-        loaded = _load(args.config, environment())
+        loaded = load_config(args.config)
     except ConfigFaults as error:
-        _print_json(path, error.faults, (), None) if args.json else print(error, file=sys.stderr)
-        if not args.json:
-            print(f"{path}: {_count(len(error.faults), 'fault')}", file=sys.stderr)
+        print_faults(path, error, as_json=args.json)
         return 1
     if args.json:
         _print_json(path, (), loaded.warnings, loaded)
@@ -46,10 +44,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
+def load_config(path: Path | None) -> Loaded:
+    """The config in a file, or the embedded one. Raises ConfigFaults."""
+    environ = environment()
     if path is None:
         return load_default({**environ, "WAYSTATION_KEY": environ.get("WAYSTATION_KEY") or _ANY_KEY})
     return load(path, environ)
+
+
+def print_faults(path: Path, error: ConfigFaults, *, as_json: bool) -> None:
+    """All that is wrong with a config: JSON on standard output, or lines on standard error."""
+    if as_json:
+        _print_json(path, error.faults, (), None)
+        return
+    print(error, file=sys.stderr)
+    print(f"{path}: {_count(len(error.faults), 'fault')}", file=sys.stderr)
 
 
 def _summary(loaded: Loaded) -> str:

@@ -1,6 +1,6 @@
 """Upstream dialects: how to ask each provider, and what its answers mean."""
 
 from proxy.providers.base import ChatStream, Patience, Provider
-from proxy.providers.build import build_provider
+from proxy.providers.build import build_provider, simulated_profile
 
-__all__ = ["ChatStream", "Patience", "Provider", "build_provider"]
+__all__ = ["ChatStream", "Patience", "Provider", "build_provider", "simulated_profile"]

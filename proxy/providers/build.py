@@ -29,11 +29,12 @@ def build_provider(name: str, settings: ProviderConfig) -> Provider:
 
 def _transport(settings: ProviderConfig) -> Transport:
     if settings.kind == "demo":
-        return DemoTransport(_profile(settings))
+        return DemoTransport(simulated_profile(settings))
     return make_transport(settings.transport, reuse=settings.reuse, proxy=settings.proxy)
 
 
-def _profile(settings: ProviderConfig) -> DemoProfile:
+def simulated_profile(settings: ProviderConfig) -> DemoProfile:
+    """How a provider of kind demo behaves."""
     faults = settings.faults
     return profile_named(
         settings.profile,

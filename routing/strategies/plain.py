@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+from routing.fit import is_tight, rank_last, unfit
 from routing.fleet import FORGIVABLE, Fleet
-from routing.strategies.scored import is_tight, rank_last, unfit
 from routing.types import Candidate, Exclusion, Facts, Plan, Target
 
 

@@ -8,12 +8,25 @@ from random import Random
 from typing import Final
 
 from routing.affinity import Affinity
+from routing.fit import is_tight, rank_last, unfit
 from routing.fleet import FORGIVABLE, Fleet, TargetState
 from routing.forecast import OutputForecast
 from routing.health import p_within
 from routing.hedge import HUNG, INTERVAL_S, HedgeBudget, is_worth
+from routing.rating import as_estimate, score
 from routing.score import Preset, Promise, Tariff
-from routing.types import Candidate, Estimate, Exclusion, Facts, Objective, Outcome, Plan, Target, Unfit
+from routing.types import (
+    Basis,
+    Candidate,
+    Estimate,
+    Exclusion,
+    Facts,
+    Objective,
+    Outcome,
+    Plan,
+    Rating,
+    Target,
+)
 
 #: Scores this close are equal: who is asked is left to chance, so that equals share the load.
 _TIE: Final = 0.02
@@ -25,8 +38,6 @@ _DEAREST_LOOK: Final = 4.0
 #: Of a call, before any has been seen.
 _USUAL_INPUT_TOKENS: Final = 1000
 _USUAL_OUTPUT_TOKENS: Final = 200
-#: The 95th percentile of a normal distribution, in deviations.
-_P95: Final = 1.6449
 #: An objective that is missed already can't be kept: then the rest counts as if the call came now.
 _LEAST_LEFT: Final = 0.2
 
@@ -72,11 +83,12 @@ class Scored:
         """
         output_tokens = self._forecast.expect(facts.max_output_tokens)
         tokens = facts.input_tokens + int(output_tokens)
-        rated: list[tuple[float, int, _Member]] = []
-        strangers: list[tuple[float, int, _Member]] = []
+        rated: list[Rating] = []
+        strangers: list[Rating] = []
         tried: list[_Member] = []
         excluded: list[Exclusion] = []
         limit_s = self._limit_s(facts, now)
+        miss_usd, usual_usd = self._promise.price_usd, self._promise.reference_usd
         most_in_flight = self._most_in_flight() if facts.sticky is not None else 0.0
         cheapest = 0.0
         for position, member in enumerate(self._members):
@@ -88,13 +100,15 @@ class Scored:
             else:
                 warm = self._warm(member, facts, most_in_flight, now)
                 cost = member.tariff.cost_usd(facts.input_tokens, warm, output_tokens)
-                score = self._score(member, facts.input_tokens - warm, cost, limit_s, now)
-                if member.state.is_stranger():
-                    strangers.append((score, position, member))
+                rating = self._rate(
+                    position, member, facts.input_tokens - warm, cost, limit_s, miss_usd, usual_usd, now
+                )
+                if rating[-1]:
+                    strangers.append(rating)
                     continue
                 if not rated or cost < cheapest:
                     cheapest = cost
-                rated.append((score, position, member))
+                rated.append(rating)
         if not (rated or strangers or tried):
             return self._panic(facts, excluded, now)
         if rated and not facts.tried:
@@ -103,11 +117,13 @@ class Scored:
         _spread(rated, rng)
         if now >= self._look_at and not facts.tried:
             self._look_around(rated, facts, _DEAREST_LOOK * cheapest, now)
-        candidates = [member.candidate for _, _, member in (*rated, *sorted(strangers))]
         if len(tried) > 1:
             tried.sort(key=lambda member: rank_last(member.target, facts))
+        ratings = (*rated, *sorted(strangers))
+        candidates = [self._members[rating[1]].candidate for rating in ratings]
         candidates += [member.candidate for member in tried]
-        return Plan(self.name, tuple(candidates), tuple(excluded))
+        basis = Basis(limit_s, miss_usd, usual_usd, ratings) if ratings else None
+        return Plan(self.name, tuple(candidates), tuple(excluded), basis)
 
     def hedge(self, facts: Facts, first: str, sent_at: float, now: float) -> tuple[Candidate | None, float | None]:
         """See `Router.hedge`."""
@@ -178,41 +194,35 @@ class Scored:
         member = self._by_name[target]
         warm = self._warm(member, facts, self._most_in_flight(), now)
         cost = member.tariff.cost_usd(facts.input_tokens, warm, self._forecast.expect(facts.max_output_tokens))
-        health = member.state.health
-        mean, sigma = health.ratio(now)
-        median_s = health.usual_ttft_s(facts.input_tokens - warm) * exp(mean)
-        limit_s = self._limit_s(facts, now)
-        p_ok = health.p_ok(now)
-        return Estimate(
-            cost_usd=cost,
-            p_ok=p_ok,
-            p_miss=1.0 - p_ok * p_within(limit_s, median_s, sigma),
-            p_cut=health.p_cut(now),
-            ttft_p50_s=median_s,
-            ttft_p95_s=median_s * exp(_P95 * sigma),
-            score=self._score(member, facts.input_tokens - warm, cost, limit_s, now),
-        )
+        promise, limit_s = self._promise, self._limit_s(facts, now)
+        uncached_tokens = facts.input_tokens - warm
+        rating = self._rate(0, member, uncached_tokens, cost, limit_s, promise.price_usd, promise.reference_usd, now)
+        return as_estimate(rating, limit_s)
 
-    def _score(self, member: _Member, uncached_tokens: int, cost_usd: float, limit_s: float, now: float) -> float:
-        preset, health = self._preset, member.state.health
-        p_ok = health.p_ok(now)
+    def _rate(
+        self,
+        position: int,
+        member: _Member,
+        uncached_tokens: int,
+        cost_usd: float,
+        limit_s: float,
+        miss_usd: float,
+        usual_usd: float,
+        now: float,
+    ) -> Rating:
+        state = member.state
+        health = state.health
+        p_ok, p_cut = health.p_ok(now), health.p_cut(now)
         mean, sigma = health.ratio(now)
         median_s = health.usual_ttft_s(uncached_tokens) * exp(mean)
-        p_miss = 1.0 - p_ok
-        if preset.has_objective:
-            p_miss = 1.0 - p_ok * p_within(limit_s, median_s, sigma)
-        risk = preset.miss * p_miss + preset.cut * health.p_cut(now)
-        score = preset.cost * cost_usd + self._promise.price_usd * risk
-        if preset.wait:
-            score += preset.wait * self._promise.reference_usd * median_s * exp(0.5 * sigma * sigma)
-        return score
+        worth = score(self._preset, miss_usd, usual_usd, limit_s, cost_usd, p_ok, median_s, sigma, p_cut)
+        return worth, position, member.target.name, cost_usd, p_ok, median_s, sigma, p_cut, state.is_stranger()
 
-    def _look_around(
-        self, rated: list[tuple[float, int, _Member]], facts: Facts, at_most_usd: float, now: float
-    ) -> None:
+    def _look_around(self, rated: list[Rating], facts: Facts, at_most_usd: float, now: float) -> None:
         """Now and then put a target first that nobody asked for a while: what is known of it is old."""
         self._look_at = now + _LOOK_EVERY_S / len(self._members)
-        for index, (_, _, member) in enumerate(rated):
+        for index, rating in enumerate(rated):
+            member = self._members[rating[1]]
             if now - member.state.asked_at < _LOOK_EVERY_S:
                 continue
             cost = member.tariff.cost_usd(facts.input_tokens, 0, self._forecast.expect(facts.max_output_tokens))
@@ -247,36 +257,7 @@ class Scored:
         return Plan(self.name, tuple(Candidate(member.target, "in need") for member in members), tuple(excluded))
 
 
-def unfit(target: Target, facts: Facts) -> tuple[str, None, Unfit] | None:
-    """Why a target can't serve this call at any time, if so. Needs come first: of a target that meets them all, a
-    larger one of its kind could.
-    """
-    if facts.needs and target.lacks and not facts.needs.isdisjoint(target.lacks):
-        return f"lacks {', '.join(sorted(facts.needs & target.lacks))}", None, "lacks"
-    context = target.context_tokens
-    if context is not None and facts.least_tokens + (facts.max_output_tokens or 0) > context:
-        return f"context of {context} tokens", None, "context"
-    return None
-
-
-def is_tight(target: Target, facts: Facts) -> bool:
-    """Is the target's context too small by the estimate, or unknown, and another's was too small? That may be wrong: it
-    is asked, but after the others.
-    """
-    context = target.context_tokens
-    if context is None:
-        return facts.is_outgrown
-    return facts.input_tokens + (facts.max_output_tokens or 0) > context
-
-
-def rank_last(target: Target, facts: Facts) -> tuple[bool, int]:
-    """The order of those that come last, least first: a tight context, the larger the better, before being asked
-    again.
-    """
-    return target.name in facts.tried, -(target.context_tokens or 0) if is_tight(target, facts) else 0
-
-
-def _spread(rated: list[tuple[float, int, _Member]], rng: Random) -> None:
+def _spread(rated: list[Rating], rng: Random) -> None:
     """Leave to chance who comes first among equals."""
     if len(rated) > 1 and rated[1][0] <= rated[0][0] * (1 + _TIE):
         ties = 2

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,7 @@ from tests.upstream import reply_json, stream
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
+DOCS = Path(__file__).parents[2] / "docs" / "routing.md"
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -204,3 +208,23 @@ async def test_a_provider_that_dies_in_mid_stream_ends_the_stream_with_an_error(
 
 def _grown(gateway: Gateway, before: dict[str, float], sample: str) -> float:
     return gateway.server.metric(sample) - before.get(sample, 0.0)
+
+
+async def test_a_call_is_replayed_by_the_documented_command(gateway: Gateway) -> None:
+    gateway.play(reply_json(completion(ANSWER)))
+    request_id = (await gateway.post("gpt-4o-mini")).header("x-request-id")
+    assert request_id is not None
+    documented = re.search(r"^waystation replay (\S+) ", DOCS.read_text(), re.MULTILINE)
+    assert documented is not None
+    command = [sys.executable, "-m", "proxy.cli", "replay", request_id, "--url", gateway.server.admin_url]
+    environ = {**os.environ, "WAYSTATION_ADMIN_KEY": VIEWER_KEY}
+    ran = await asyncio.to_thread(subprocess.run, command, env=environ, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith(f"call {request_id}, ")
+    assert "main/up-chat" in ran.stdout
+    assert "round_robin takes turns" in ran.stdout
+    ran = await asyncio.to_thread(
+        subprocess.run, [*command[:4], "nope", *command[5:]], env=environ, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "No plan is kept under this id" in ran.stderr

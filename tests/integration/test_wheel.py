@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -63,6 +64,18 @@ def test_installed_wheel_runs_away_from_the_checkout(site: Path, tmp_path: Path)
     assert place.strip() == str(site / "proxy" / "__init__.py")
     answer = _run("-P", site / "bin" / "waystation", "--version", cwd=tmp_path, PYTHONPATH=str(site))
     assert answer.startswith("waystation ")
+
+
+def test_recorded_traffic_comes_along_with_its_own_licence(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (stated,) = (name for name in archive.namelist() if name.endswith("licenses/proxy/cli/traces/README.md"))
+    assert "CC BY 4.0" in archive.read(stated).decode()
+
+
+def test_installed_wheel_simulates_its_default_config_on_that_traffic(site: Path, tmp_path: Path) -> None:
+    command = ("simulate", "--model", "chat-fast", "--json")
+    report = json.loads(_run("-P", site / "bin" / "waystation", *command, cwd=tmp_path, PYTHONPATH=str(site)))
+    assert (report["ok"], report["trace"], report["requests"]) == (True, "conv", 19_366)
 
 
 def test_installed_wheel_finds_its_own_default_config(site: Path, tmp_path: Path) -> None:

@@ -121,3 +121,16 @@ def test_targets_that_no_world_knows_are_forgotten() -> None:
     assert fleet["p/b"].in_flight == 0
     with pytest.raises(KeyError):
         fleet["p/a"]
+
+
+def test_the_speed_of_streams_is_known_once_one_has_come_whole() -> None:
+    state = joined(a_target("a"))["p/a"]
+    for number, (kind, ttft_s, tokens) in enumerate((("cut", 0.5, 90), ("ok", None, 90), ("ok", 0.5, 1))):
+        state.began(100, number)
+        state.ended(Outcome("p/a", kind, number, 2.5, ttft_s, 100, tokens), number + 2.5)  # type: ignore[arg-type]
+    assert (state.first_tokens, state.tokens_per_s) == (2, None)
+    for tokens in (100, 200):
+        state.began(100, 10.0)
+        state.ended(Outcome("p/a", "ok", 10.0, 2.5, 0.5, 100, tokens), 12.5)
+    assert state.first_tokens == 4
+    assert state.tokens_per_s == pytest.approx(50 + 0.05 * (100 - 50))

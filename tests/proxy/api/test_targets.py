@@ -1,8 +1,10 @@
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from proxy.cli.latencies import read_measured
 from tests.gateways import CONFIG, KEY, VIEWER_KEY, Rig, chat_body
 
 TWO = CONFIG.replace(
@@ -35,6 +37,22 @@ async def test_every_target_is_listed_with_how_it_fares() -> None:
     assert {row["target"] for row in rows} == {"demo/demo-1", "demo/demo-9", "demo/demo-2"}
     assert {row["breaker"] for row in rows} == {"closed"}
     assert all(row["in_flight"] == 0 and row["p_ok"] > 0.98 and row["headroom"] == 1 for row in rows)
+
+
+async def test_what_is_measured_of_a_target_is_what_a_simulation_reads(tmp_path: Path) -> None:
+    rig = Rig()
+    async with rig.client() as client:
+        for _ in range(6):
+            await client.post("/v1/chat/completions", json=chat_body(stream=True))
+    async with rig.admin(VIEWER_KEY) as client:
+        response = await client.get("/admin/v1/targets")
+    rows = {row["target"]: row for row in response.json()["targets"]}
+    assert (rows["demo/demo-1"]["samples"], rows["demo/demo-2"]["samples"]) == (6, 0)
+    assert rows["demo/demo-1"]["tokens_per_s"] > 0
+    assert rows["demo/demo-2"]["tokens_per_s"] is None
+    (saved := tmp_path / "targets.json").write_bytes(response.content)
+    (latency,) = read_measured(saved).values()
+    assert (latency.source, latency.base_s) == ("measured", rows["demo/demo-1"]["base_s"])
 
 
 async def test_a_drained_target_is_left_out_until_it_is_taken_in_again(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,7 +1,7 @@
 from proxy.chain.refusal import nobody
 from proxy.errors import ContextLengthExceeded, InvalidRequest, Overloaded
 from routing import Exclusion, Facts, Target
-from routing.strategies.scored import unfit
+from routing.fit import unfit
 
 
 def excluded(facts: Facts, *targets: Target) -> list[Exclusion]:

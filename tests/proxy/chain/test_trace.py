@@ -4,10 +4,12 @@ from typing import Any
 import pytest
 
 from proxy.call import Answer, Attempt, Call, Tier
+from proxy.chain.history import History
 from proxy.chain.trace import Trace, choose_request_id, new_id, read_trace_id
 from proxy.errors import InvalidRequest
 from proxy.observe import Metrics
 from proxy.wire.usage import Usage
+from routing import Facts, Plan
 from tests.calls import a_call
 
 
@@ -24,6 +26,19 @@ class Lines:
 def traced(now: float = 2.0) -> tuple[Trace, Lines, Metrics]:
     lines, metrics = Lines(), Metrics()
     return Trace(metrics, lines, lambda: now), lines, metrics  # type: ignore[arg-type]  # a fake log
+
+
+async def test_a_call_that_was_planned_can_be_asked_about_later() -> None:
+    history = History()
+    trace = Trace(Metrics(), Lines(), lambda: 2.0, history)  # type: ignore[arg-type]  # a fake log
+    call = a_call()
+    call.plans.append((0.5, Facts("chat", stream=False), Plan("balanced", ())))
+    await trace(call, accept)
+    assert history.find("req_1") is None
+    await call.closing.aclose()
+    kept = history.find("req_1")
+    assert kept is not None
+    assert kept.plans == call.plans
 
 
 async def accept(call: Call) -> Answer:

@@ -5,7 +5,6 @@ import pytest
 
 from routing import Capacity, Facts, Group, Objective, Price, Router
 from routing.router import StrategyName
-from routing.strategies.scored import unfit
 from tests.routing.fleets import CHEAP, DEAR, MIDDLE, Play, a_target, names
 
 SLOW, QUICK = a_target("slow", CHEAP), a_target("quick", DEAR)
@@ -102,13 +101,6 @@ def test_a_request_that_a_target_cannot_serve_skips_it_and_the_plan_says_why() -
     assert names(plan.candidates) == ["quick"]
     assert [item.reason for item in plan.excluded] == ["lacks vision", "context of 500 tokens"]
     assert [item.unfit for item in plan.excluded] == ["lacks", "context"]
-
-
-@pytest.mark.parametrize(("cap", "is_out"), [(None, False), (499, False), (500, True)])
-def test_the_answers_cap_counts_into_the_context(cap: int | None, is_out: bool) -> None:
-    small = a_target("small", CHEAP, context_tokens=1000)
-    facts = Facts("chat", stream=True, least_tokens=501, max_output_tokens=cap)
-    assert (unfit(small, facts) is not None) is is_out
 
 
 def test_targets_whose_context_is_probably_too_small_come_last_the_largest_first() -> None:

@@ -1,0 +1,56 @@
+"""What one target was found to be worth for one call: the figures that are known, and the one formula over them.
+
+The scorer keeps the ratings of each plan, so that what other strategies would have chosen can be asked later
+(`replay.py`). They are plain tuples: making one is all that remembering costs.
+"""
+
+from __future__ import annotations
+
+from math import exp
+from typing import Final
+
+from routing.health import p_within
+from routing.score import Preset
+from routing.types import Estimate, Rating
+
+#: The 95th percentile of a normal distribution, in deviations.
+_P95: Final = 1.6449
+
+
+def score(
+    preset: Preset,
+    miss_usd: float,
+    usual_usd: float,
+    limit_s: float,
+    cost_usd: float,
+    p_ok: float,
+    median_s: float,
+    sigma: float,
+    p_cut: float,
+) -> float:
+    """What choosing a target comes to under a preset, in dollars: less is better.
+
+    `miss_usd`: λ in dollars; `usual_usd`: what a usual call costs; `limit_s`: by when the first token is wanted, from
+    now; the rest is what is known of the target: see `Rating`.
+    """
+    p_miss = 1.0 - p_ok
+    if preset.has_objective:
+        p_miss = 1.0 - p_ok * p_within(limit_s, median_s, sigma)
+    total = preset.cost * cost_usd + miss_usd * (preset.miss * p_miss + preset.cut * p_cut)
+    if preset.wait:
+        total += preset.wait * usual_usd * median_s * exp(0.5 * sigma * sigma)
+    return total
+
+
+def as_estimate(rating: Rating, limit_s: float) -> Estimate:
+    """A rating as people read it; `limit_s` is what `p_miss` goes by."""
+    worth, _, _, cost_usd, p_ok, median_s, sigma, p_cut, _ = rating
+    return Estimate(
+        cost_usd=cost_usd,
+        p_ok=p_ok,
+        p_miss=1.0 - p_ok * p_within(limit_s, median_s, sigma),
+        p_cut=p_cut,
+        ttft_p50_s=median_s,
+        ttft_p95_s=median_s * exp(_P95 * sigma),
+        score=worth,
+    )

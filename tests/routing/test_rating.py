@@ -1,0 +1,37 @@
+import pytest
+
+from routing.rating import as_estimate, score
+from routing.score import PRESETS, Preset
+from routing.types import Rating
+
+#: cost, P(ok), median, sigma, P(cut)
+KNOWN = (0.002, 0.9, 1.0, 0.4, 0.01)
+
+
+def of(preset: Preset, limit_s: float = 2.0, miss_usd: float = 0.1, usual_usd: float = 0.01) -> float:
+    return score(preset, miss_usd, usual_usd, limit_s, *KNOWN)
+
+
+def test_without_an_objective_only_failures_and_cuts_are_risks() -> None:
+    assert of(PRESETS["cheapest"]) == pytest.approx(0.002 + 0.1 * (0.1 + 6 * 0.01))
+    assert of(PRESETS["cheapest"], limit_s=0.01) == of(PRESETS["cheapest"])
+
+
+def test_an_objective_that_falls_on_the_median_is_missed_by_half_of_the_answers() -> None:
+    assert of(PRESETS["balanced"], limit_s=1.0) == pytest.approx(0.002 + 0.1 * (1 - 0.9 * 0.5 + 6 * 0.01))
+    assert of(PRESETS["balanced"], limit_s=1.0) > of(PRESETS["balanced"], limit_s=2.0)
+
+
+def test_fastest_weighs_the_mean_wait_and_no_money() -> None:
+    waits = of(PRESETS["fastest"], usual_usd=0.01) - of(PRESETS["fastest"], usual_usd=0.0)
+    assert waits == pytest.approx(100 * 0.01 * 1.0 * 2.718281828 ** (0.5 * 0.4**2))
+    assert score(PRESETS["fastest"], 0.1, 0.01, 2.0, 99.0, *KNOWN[1:]) == of(PRESETS["fastest"])
+
+
+def test_an_estimate_says_what_the_rating_knew() -> None:
+    rating: Rating = (0.5, 3, "a/m", *KNOWN, False)
+    estimate = as_estimate(rating, limit_s=1.0)
+    assert (estimate.score, estimate.cost_usd, estimate.p_ok, estimate.p_cut) == (0.5, 0.002, 0.9, 0.01)
+    assert estimate.p_miss == pytest.approx(1 - 0.9 * 0.5)
+    assert estimate.ttft_p50_s == 1.0
+    assert estimate.ttft_p95_s == pytest.approx(2.718281828 ** (1.6449 * 0.4))
