@@ -215,6 +215,7 @@ class UpstreamFailure(GatewayError):
     should_retry: bool | None = False
     cause: Cause | None = "unavailable"
     target: str | None = None
+    is_lasting = False  #: would the same target, asked again at once, say the same?
     has_spare = False  #: was it one credential's fault, and is another of the same provider fit for use?
 
 

@@ -37,4 +37,4 @@ def retry_after_s(failure: UpstreamFailure) -> float | None:
 
 def is_worth_repeating(failure: UpstreamFailure) -> bool:
     """May the same target be asked again, when no other is left? Not if it will say the same."""
-    return kind_of(failure) in ("failed", "timeout")
+    return not failure.is_lasting and kind_of(failure) in ("failed", "timeout")

@@ -146,15 +146,12 @@ def classify(
         return UpstreamMisconfigured(
             f"Provider '{provider}' does not know the model or address named in this gateway's config (HTTP {status})."
         )
-    if status in (400, 403, 409, 413, 422, 429):
+    if status in (400, 403, 413, 422, 429):
         failure = _rejected(status, error, words, scrub)
-        if status == 429:
-            failure.retry_after_s = read_retry_after(headers, wall_now)
     elif status in (408, 504):
         failure = UpstreamTimeout(f"Provider '{provider}' timed out (HTTP {status}).")
     elif status in (503, 529):
         failure = UpstreamUnavailable(f"Provider '{provider}' is overloaded or down (HTTP {status}).")
-        failure.retry_after_s = read_retry_after(headers, wall_now)
     elif 300 <= status < 400:
         failure = UpstreamMisconfigured(
             f"Provider '{provider}' answered with a redirect (HTTP {status}), which is never followed. "
@@ -162,6 +159,8 @@ def classify(
         )
     else:
         failure = UpstreamError(f"Provider '{provider}' failed (HTTP {status}).")
+    if status in (408, 409, 429) or status >= 500:
+        failure.retry_after_s = read_retry_after(headers, wall_now)
     return failure
 
 

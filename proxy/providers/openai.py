@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from time import monotonic, time
 from typing import Any
 
@@ -31,7 +32,7 @@ from proxy.wire.answer import ChatAnswer, ErrorAnswer, MalformedAnswer, read_cha
 from proxy.wire.chat import ChatRequest
 from proxy.wire.failure import read_error
 from proxy.wire.seam import resuming_messages
-from routing import RateLimits
+from routing import RateLimits, cap_retry_after, parse_retry_after
 
 #: No answer of a chat model is larger; more than this is not read into memory.
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -39,6 +40,8 @@ _MAX_ERROR_BYTES = 256 * 1024
 #: How long a credential rests after a 429 that names no time, and at most, in seconds.
 _COOLED_S = 5.0
 _MAX_COOLED_S = 60.0
+#: How often a provider's absurd Retry-After is worth a line in the log, in seconds.
+_WARN_EVERY_S = 60.0
 
 _logger = logging.getLogger(__name__)
 
@@ -65,6 +68,7 @@ class OpenAIProvider:
         self._transport = transport
         self._scrub = Scrubber([*settings.credentials, *(settings.headers or {}).values()], settings.base_url)
         self._credentials = Credentials(settings.credentials or [""])
+        self._silent_until = -inf  # about absurd waits, in monotonic seconds
         self._urls: dict[str, URL] = {}  # by model; as many as the config has targets here
         # Everything but Host and Content-Length is known now.
         common = [
@@ -99,11 +103,11 @@ class OpenAIProvider:
             self._credentials.worked(credential)
             return answer if limits is None else replace(answer, limits=limits)
         except ErrorAnswer as answer:
-            raise classify_inside(self.name, answer.error, self._scrub) from answer
+            failure = classify_inside(self.name, answer.error, self._scrub)
+            self._blame(credential, failure)
+            raise failure from answer
         except MalformedAnswer as error:
-            raise UpstreamError(
-                f"Provider '{self.name}' sent an answer that is no chat completion: {error}."
-            ) from error
+            raise self._no_answer(f"sent an answer that is no chat completion: {error}") from error
         except TransportError as error:
             raise name_failure(error, self.name) from error
         finally:
@@ -124,11 +128,16 @@ class OpenAIProvider:
             if response.status_code != 200:
                 raise await self._refusal(response, credential)
             head = _names(response)
-            if b"text/event-stream" not in head.get(b"content-type", b"").lower():
-                raise UpstreamError(f"Provider '{self.name}' was asked for a stream and sent something else.")
             stream = SSEStream(self.name, response, request, patience, self._scrub)
             stream.limits = self._limits(head, response, sent_at)
-            await stream.begin()
+            try:
+                kind = head.get(b"content-type", b"").lower()
+                if b"text/event-stream" not in kind:
+                    raise await self._no_stream(response, is_json=b"json" in kind)
+                await stream.begin()
+            except UpstreamFailure as failure:
+                self._blame(credential, failure)
+                raise
             self._credentials.worked(credential)
             opened = True
         except TransportError as error:
@@ -212,6 +221,25 @@ class OpenAIProvider:
         said = read_error(body)
         failure = classify(self.name, response.status_code, said, response.headers, self._scrub, time())
         self._blame(credential, failure)
+        if failure.retry_after_s is not None:
+            self._note_absurd_wait(response.headers)
+        return failure
+
+    async def _no_stream(self, response: Response, *, is_json: bool) -> UpstreamFailure:
+        """What came where a stream was asked for: often a plain error."""
+        try:
+            if is_json:
+                read_chat_answer(await read_body(response, _MAX_ERROR_BYTES))
+        except ErrorAnswer as answer:
+            return classify_inside(self.name, answer.error, self._scrub)
+        except MalformedAnswer:
+            pass  # whatever it is, it is no stream
+        return self._no_answer("was asked for a stream and sent something else")
+
+    def _no_answer(self, what: str) -> UpstreamError:
+        """Asked again, it would probably say the same, and be paid for it twice."""
+        failure = UpstreamError(f"Provider '{self.name}' {what}.")
+        failure.is_lasting = True
         return failure
 
     def _blame(self, credential: Credential, failure: UpstreamFailure) -> None:
@@ -227,6 +255,22 @@ class OpenAIProvider:
         else:
             return
         failure.has_spare = self._credentials.usable_in_s(now) == 0
+
+    def _note_absurd_wait(self, headers: Headers) -> None:
+        """Nobody rests for as long as that. Say so, but not for every call."""
+        now, wall_now = monotonic(), time()
+        asked_s = parse_retry_after(headers, wall_now)
+        if asked_s is None or now < self._silent_until:
+            return
+        kept_s, is_absurd = cap_retry_after(asked_s, _MAX_COOLED_S)
+        if is_absurd:
+            self._silent_until = now + _WARN_EVERY_S
+            _logger.warning(
+                "provider %s asks to be left alone for %.0f s, which is absurd: it is left alone for %g s at most",
+                self.name,
+                asked_s,
+                kept_s,
+            )
 
 
 def _names(response: Response) -> dict[bytes, bytes]:

@@ -20,6 +20,8 @@ from routing import RateLimits
 
 #: How long to wait after [DONE] for the body's own end, which lets the connection be used again.
 _LINGER_S = 0.5
+#: What may come before an answer begins, comments aside.
+_MAX_PRELUDE_BYTES = 1024 * 1024
 
 
 class SSEStream:
@@ -49,17 +51,18 @@ class SSEStream:
 
     async def begin(self) -> None:
         """Wait for the first event; an error that comes first is raised as what it is."""
+        started_at = self._progress_at
         try:
-            # The transport bounds the wait for the first bytes. Only if they were a comment is there more to bound.
+            # The transport bounds the wait for the first bytes. Only if they began no answer is there more to bound.
             self._first = await self._read_once()
-            if not self._first and not self._is_over():
-                await self._begin_after_comments()
+            if not self._has_begun():
+                await self._read_on(started_at)
         except TransportError as error:
             raise name_failure(error, self._provider) from error
         except (MalformedAnswer, EventTooLarge) as error:
             raise self._malformed(error) from error
-        if not self._first:
-            self._first = self._finish()
+        if not self._chunks.started:
+            self._finish()  # raises what came instead
 
     def __aiter__(self) -> Self:
         return self
@@ -111,18 +114,24 @@ class SSEStream:
         if error is not None:
             raise classify_inside(self._provider, error, self._scrub)
 
-    async def _begin_after_comments(self) -> None:
-        started_at = self._progress_at
+    async def _read_on(self, started_at: float) -> None:
+        """Comments, or a chunk without choices as Azure sends it at once, are not the beginning of an answer."""
         first_token_s = self._patience.first_token_s
         try:
             async with asyncio.timeout(None if first_token_s is None else started_at + first_token_s - monotonic()):
-                while not self._first and not self._is_over():
-                    self._first = await self._read_once()
+                while not self._has_begun():
+                    if len(self._first) > _MAX_PRELUDE_BYTES:
+                        raise MalformedAnswer("its chunks have no choices")
+                    self._first += await self._read_once()
         except TimeoutError as error:
             waited_s = monotonic() - started_at
             raise UpstreamTimeout(
                 f"Provider '{self._provider}' sent no token within {waited_s:.1f} s (timeouts.first_token)."
             ) from error
+
+    def _has_begun(self) -> bool:
+        """Is it known what this is: an answer that has begun, or one that ended before it did?"""
+        return self._chunks.started or self._is_over()
 
     def _is_over(self) -> bool:
         """Has the upstream said its last word: [DONE], an error, or the end of its body?"""
@@ -145,7 +154,9 @@ class SSEStream:
         return block + chunks.finish()
 
     def _malformed(self, error: Exception) -> UpstreamError:
-        return UpstreamError(f"Provider '{self._provider}' sent a stream that is no chat completion: {error}.")
+        failure = UpstreamError(f"Provider '{self._provider}' sent a stream that is no chat completion: {error}.")
+        failure.is_lasting = True
+        return failure
 
     def _check_progress(self) -> None:
         """Comments and half events keep a connection busy, not an answer coming."""

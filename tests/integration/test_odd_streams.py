@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import orjson
 import pytest
 
 from tests.fakes import sse_chunks
-from tests.integration.gateway import Gateway, until
+from tests.integration.gateway import Gateway
 from tests.integration.sse import DONE, text_of
 from tests.upstream import (
-    SSE_HEAD,
-    Behaviour,
     End,
-    chunk,
     head,
     play,
     stream,
@@ -51,19 +47,3 @@ async def test_an_odd_but_whole_stream_is_made_plain(gateway: Gateway, name: str
     assert b"error" not in body
     lines = set(body.split(b"\n"))
     assert all(line == b"" or line.startswith(b"data: ") for line in lines)
-
-
-async def test_a_line_of_5_mb_passes(gateway: Gateway) -> None:
-    text = "x" * 5_000_000
-    gateway.play(stream(sse_chunks(text)))
-    body = (await gateway.post("chat", streams=True)).body
-    assert text_of(body) == text
-
-
-async def test_an_event_without_end_is_refused(gateway: Gateway) -> None:
-    gateway.play(Behaviour((SSE_HEAD, chunk(b'data: {"x": "')), forever=(chunk(b"a" * 1_000_000), 0.001)))
-    reply = await gateway.post("chat", streams=True)
-    status, body = reply.status, reply.body
-    assert status in (502, 504)
-    assert orjson.loads(body)["error"]["type"] == "upstream_error"
-    await until(lambda: all(link.closed_at for link in gateway.main.links[-1:]))

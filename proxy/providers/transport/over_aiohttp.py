@@ -42,6 +42,8 @@ _READ_BUFFER_BYTES: Final = 64 * 1024
 #: A longer request is written piece by piece, so that encrypting it does not hold the loop up.
 _LARGE_BODY_BYTES: Final = 1024 * 1024
 _PIECE_BYTES: Final = 256 * 1024
+#: Heads such as early hints that may come before an answer's own.
+_MAX_INTERIM_HEADS: Final = 16
 #: URLs prepared at a time. A provider has one, or as many as models.
 _MAX_DESTINATIONS: Final = 1024
 
@@ -190,7 +192,11 @@ async def _exchange(connection: Connection, head: bytes, content: bytes) -> tupl
         writing = asyncio.create_task(_write(protocol, content))
         connection.add_callback(functools.partial(_cancel, writing))
     message, payload = await protocol.read()
+    interim_heads = 0
     while 100 <= message.code < 200 and message.code != 101:  # early hints and the like
+        interim_heads += 1
+        if interim_heads > _MAX_INTERIM_HEADS:
+            raise httpx.RemoteProtocolError("there is no end to what comes before the answer")
         message, payload = await protocol.read()
 
     def give_back() -> None:

@@ -25,8 +25,9 @@ from proxy.providers.transport.body import (
 class HttpxTransport(httpx.AsyncBaseTransport):
     """One pool of httpx's. `reuse=False` makes a connection for every request.
 
-    It differs from the default in two ways: an answer that comes while the request is still being sent is seen only
-    afterwards, if at all, and a TLS handshake that is cancelled leaves its socket to the garbage collector.
+    It differs from the default in three ways: an answer that comes while the request is still being sent is seen only
+    afterwards, if at all; a TLS handshake that is cancelled leaves its socket to the garbage collector; and only time
+    bounds the early hints before an answer.
     """
 
     def __init__(self, *, reuse: bool = True, proxy: str | None = None) -> None:

@@ -38,6 +38,13 @@ def test_each_failure_is_somebodys_fault(failure: UpstreamFailure, kind: Kind, a
     assert is_worth_repeating(failure) is again
 
 
+def test_what_would_say_the_same_again_is_not_asked_again() -> None:
+    failure = UpstreamError("no chat completion")
+    failure.is_lasting = True
+    assert kind_of(failure) == "failed"
+    assert not is_worth_repeating(failure)
+
+
 @pytest.mark.parametrize(("asked_s", "kept_s"), [(None, None), (3.0, 3.0), (86_400.0, 60.0)])
 def test_an_absurd_retry_after_is_capped(asked_s: float | None, kept_s: float | None) -> None:
     failure = UpstreamUnavailable("x")

@@ -47,6 +47,7 @@ def body(message: str = "m", type: str | None = None, code: str | None = None, p
         (529, body(), UpstreamUnavailable, 503),
         (504, body(), UpstreamTimeout, 504),
         (408, body(), UpstreamTimeout, 504),
+        (409, body(), UpstreamError, 502),
         (302, body(), UpstreamMisconfigured, 502),
         (418, body(), UpstreamError, 502),
     ],
@@ -148,3 +149,10 @@ def test_our_credential_never_comes_through(before: str, after: str) -> None:
 def test_a_wait_is_read_from_headers_and_capped(headers: dict[str, str], wait_s: float | None) -> None:
     assert read_retry_after(headers, NOW) == wait_s
     assert classify("p", 429, body(), headers, SCRUB, NOW).retry_after_s == wait_s
+
+
+@pytest.mark.parametrize(
+    ("status", "wait_s"), [(400, None), (401, None), (404, None), (408, 2), (409, 2), (429, 2), (500, 2), (503, 2)]
+)
+def test_a_wait_is_heeded_where_waiting_may_help(status: int, wait_s: float | None) -> None:
+    assert classify("p", status, body(), {"retry-after": "2"}, SCRUB, NOW).retry_after_s == wait_s

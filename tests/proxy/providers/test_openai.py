@@ -191,14 +191,21 @@ async def test_every_failure_is_named_and_the_connection_let_go(
 ) -> None:
     response = answer()
     adapter = provider(Upstream(response))
-    if stream and isinstance(response, httpx.Response) and response.status_code == 200:
-        kind = UpstreamError  # whatever it is, it is no stream
     ask = adapter.open_stream if stream else adapter.answer
     with pytest.raises(kind):
         await ask("gpt", request(stream=stream), PATIENCE)
     if isinstance(response, httpx.Response):
         assert isinstance(response.stream, Stream)
         assert response.stream.closed
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("content", "is_lasting"), [(b'{"id":"x"}', True), (b'{"error":{"message":"m"}}', False)])
+async def test_what_is_no_answer_is_not_worth_asking_for_again(content: bytes, is_lasting: bool, stream: bool) -> None:
+    adapter = provider(Upstream(ok(Stream(content))))
+    with pytest.raises(UpstreamError) as caught:
+        await (adapter.open_stream if stream else adapter.answer)("gpt", request(stream=stream), PATIENCE)
+    assert caught.value.is_lasting is is_lasting
 
 
 async def test_a_rejection_reaches_the_caller_without_our_credential() -> None:
@@ -254,6 +261,18 @@ async def test_a_credential_at_fault_makes_way_for_the_next_one(status: int) -> 
     assert upstream.keys == ["sk-one-1", "sk-two-2", "sk-two-2"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+async def test_a_credential_refused_inside_a_200_makes_way_too(stream: bool, kind: str) -> None:
+    said = b'{"error":{"message":"no","type":"authentication_error"}}'
+    events = stream and kind == "text/event-stream"
+    upstream = Turns(ok(Stream(b"data: " + said + b"\n\n" if events else said), kind))
+    one = provider(upstream, credentials=["sk-one-1", "sk-two-2"])
+    with pytest.raises(UpstreamAuthError) as caught:
+        await (one.open_stream if stream else one.answer)("gpt", request(stream=stream), PATIENCE)
+    assert caught.value.has_spare
+
+
 async def test_when_every_credential_is_refused_the_provider_is_not_asked_any_more() -> None:
     upstream = Turns(refused(401), refused(401))
     one = provider(upstream, credentials=["sk-one-1", "sk-two-2"])
@@ -295,3 +314,13 @@ async def test_what_an_answer_says_of_the_providers_limits_comes_with_it() -> No
     assert (limits.limit_requests, limits.remaining_requests) == (60, 59)
     several = provider(Turns(answer()), credentials=["sk-one-1", "sk-two-2"])
     assert (await several.answer("gpt", request(), PATIENCE)).limits is None  # it is the credential's
+
+
+async def test_an_absurd_wait_is_logged_but_not_for_every_call(caplog: pytest.LogCaptureFixture) -> None:
+    waits = ["5", "31536000", "86400", "60"]
+    one = provider(Turns(*(refused(429, **{"retry-after": wait}) for wait in waits)))
+    for _ in waits:
+        await ask(one)
+    [line] = caplog.messages
+    assert line.startswith("provider p asks to be left alone for 31536000 s")
+    assert "60 s at most" in line

@@ -18,6 +18,7 @@ STOP = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}\n\n'
 ERROR = b'data: {"error":{"message":"busy","type":"overloaded_error"}}\n\n'
 DONE = b"data: [DONE]\n\n"
+NO_CHOICES = b'data: {"choices":[],"prompt_filter_results":[]}\n\n'
 
 
 class Body(httpx.AsyncByteStream):
@@ -94,6 +95,11 @@ async def test_done_is_added_where_an_upstream_forgets_it() -> None:
         ((ERROR, DONE), b"", UpstreamUnavailable),
         ((), b"", UpstreamError),
         ((DONE,), b"", UpstreamError),
+        ((NO_CHOICES + DONE,), b"", UpstreamError),
+        ((NO_CHOICES, DONE), b"", UpstreamError),
+        ((NO_CHOICES,), b"", UpstreamError),
+        ((NO_CHOICES, ERROR), b"", UpstreamUnavailable),
+        ((NO_CHOICES, httpx.ReadError("cut")), b"", UpstreamError),
         ((b": comment\n\n",), b"", UpstreamError),
     ],
 )
@@ -114,6 +120,34 @@ async def test_comments_do_not_pass_for_an_answer() -> None:
     _, failure = await read(open_over(Body(*drip), first_token_s=0.1))
     assert isinstance(failure, UpstreamTimeout)
     assert "first_token" in failure.message
+
+
+async def test_chunks_without_choices_do_not_pass_for_an_answer() -> None:
+    drip: list[bytes | float] = [NO_CHOICES, 0.02] * 20
+    _, failure = await read(open_over(Body(*drip), first_token_s=0.1))
+    assert isinstance(failure, UpstreamTimeout)
+    blocks, failure = await read(open_over(Body(*[NO_CHOICES * 1000] * 50)))
+    assert (blocks, type(failure)) == (b"", UpstreamError)
+
+
+async def test_a_chunk_without_choices_before_an_answer_is_passed_on_with_it() -> None:
+    stream = open_over(Body(NO_CHOICES, b": comment\n\n", ROLE, WORD, STOP, DONE))
+    await stream.begin()
+    assert await anext(stream) == NO_CHOICES + ROLE
+    assert b"".join([block async for block in stream]) == WORD + STOP + DONE
+
+
+async def test_a_first_chunk_may_be_large_and_come_in_pieces() -> None:
+    large = WORD.replace(b"Hi", b"x" * 3_000_000)
+    pieces = [large[:1_500_000], large[1_500_000:]]
+    assert await read(open_over(Body(NO_CHOICES, *pieces, STOP, DONE))) == (NO_CHOICES + large + STOP + DONE, None)
+
+
+async def test_what_is_no_chat_completion_is_not_worth_asking_for_again() -> None:
+    for script, is_lasting in (((b"data: nonsense\n\n",), True), ((httpx.ReadError("cut"),), False)):
+        _, failure = await read(open_over(Body(*script)))
+        assert failure is not None
+        assert failure.is_lasting is is_lasting
 
 
 async def test_comments_do_not_pass_for_progress() -> None:

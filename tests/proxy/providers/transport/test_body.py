@@ -306,6 +306,19 @@ async def test_heads_before_the_real_one_are_passed_over(transport: Transport, i
         assert len(upstream.links) == 1
 
 
+@pytest.mark.parametrize("count", [16, 17])
+async def test_so_many_heads_before_the_real_one_are_too_many(count: int) -> None:
+    transport = make_transport("aiohttp", reuse=True, proxy=None)
+    async with ScriptedUpstream(play(b"HTTP/1.1 103 Early Hints\r\n\r\n" * count, *OK.steps)) as upstream:
+        if count == 16:
+            assert await fetch(transport, upstream) == (200, b"{}")
+        else:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await fetch(transport, upstream)
+            await upstream.all_closed()
+    await transport.aclose()
+
+
 async def test_a_body_that_turns_to_garbage_is_noticed_at_once(transport: Transport) -> None:
     behaviour = play(*stream([EVENT], complete=False).steps, b"zz\r\n", end=End.HANG)
     async with ScriptedUpstream(behaviour) as upstream:
