@@ -73,9 +73,7 @@ class Trace:
             duration_s=duration_s,
             ttft_s=ttft_s,
             overhead_s=overhead_s,
-            input_tokens=usage.input_tokens if usage is not None else 0,
-            output_tokens=usage.output_tokens if usage is not None else 0,
-            cached_tokens=usage.cached_tokens if usage is not None else 0,
+            usage=usage,
         )
         if call.error is not None:
             self._metrics.error(call.error)
@@ -103,6 +101,8 @@ def _line(call: Call, ttft_s: float | None, duration_s: float, overhead_s: float
         **_seldom(call, attempt),
         "input_tokens": usage.input_tokens if usage is not None else None,
         "output_tokens": usage.output_tokens if usage is not None else None,
+        "cached_tokens": usage.cached_tokens if usage is not None else None,
+        "reasoning_tokens": usage.reasoning_tokens if usage is not None else None,
         "ttft_ms": _milliseconds(ttft_s),
         "duration_ms": _milliseconds(duration_s),
         "overhead_ms": _milliseconds(overhead_s),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -26,6 +26,18 @@ _TTFT_BUCKETS = (0.025, 0.05, 0.1, 0.2, 0.4, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 60)
 _OVERHEAD_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 _LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _BREAKER_STATES: Final[Mapping[str, int]] = {"closed": 0, "half_open": 1, "open": 2}
+#: The `type` of each part. They do not overlap: their sum is all tokens, in and out.
+_TOKEN_TYPES: Final[Mapping[str, str]] = {
+    "uncached_tokens": "input",
+    "cached_tokens": "cached_input",
+    "cache_write_tokens": "cache_write",
+    "audio_input_tokens": "audio_input",
+    "visible_tokens": "output",
+    "reasoning_tokens": "reasoning",
+    "audio_output_tokens": "audio_output",
+}
+#: These are shown from the start, the others once there is something to show: most models never have any.
+_USUAL_TYPES: Final = frozenset({"input", "cached_input", "output"})
 #: The interval at which the event loop's lag is sampled, in seconds.
 _LAG_INTERVAL_S = 0.25
 
@@ -37,9 +49,32 @@ class _Series:
     duration: Histogram
     ttft: Histogram
     requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    uncached_tokens: int = 0
+    visible_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    audio_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_output_tokens: int = 0
+
+
+class TokenCounts(Protocol):
+    """Tokens in parts that do not overlap (`proxy/wire/usage.py` has them)."""
+
+    @property
+    def uncached_tokens(self) -> int: ...
+    @property
+    def visible_tokens(self) -> int: ...
+    @property
+    def cached_tokens(self) -> int: ...
+    @property
+    def cache_write_tokens(self) -> int: ...
+    @property
+    def audio_input_tokens(self) -> int: ...
+    @property
+    def reasoning_tokens(self) -> int: ...
+    @property
+    def audio_output_tokens(self) -> int: ...
 
 
 class Metrics(Collector):
@@ -94,10 +129,11 @@ class Metrics(Collector):
         used: dict[tuple[str, str, str, str], int] = {}
         for (model, provider, team, status), series in self._series.items():
             requests.add_metric((model, provider, team, str(status)), series.requests)
-            for kind in ("input", "output", "cached"):
-                name = "cached_input" if kind == "cached" else kind
-                labels = (name, model, provider, team)
-                used[labels] = used.get(labels, 0) + getattr(series, f"{kind}_tokens")
+            for part, kind in _TOKEN_TYPES.items():
+                count = getattr(series, part)
+                if count or kind in _USUAL_TYPES:
+                    labels = (kind, model, provider, team)
+                    used[labels] = used.get(labels, 0) + count
         for labels, count in used.items():
             tokens.add_metric(labels, count)
         yield requests
@@ -143,14 +179,11 @@ class Metrics(Collector):
         duration_s: float,
         ttft_s: float | None,
         overhead_s: float | None,
-        input_tokens: int,
-        output_tokens: int,
-        cached_tokens: int,
+        usage: TokenCounts | None,
     ) -> None:
         """Count a started call out.
 
-        `ttft_s` is None unless a stream began, `overhead_s` unless an answer did. Tokens are as the provider reported
-        them, 0 where it reported none; `cached_tokens` is the part of `input_tokens` that it read from its cache.
+        `ttft_s` is None unless a stream began, `overhead_s` unless an answer did, `usage` unless providers reported it.
         """
         self._active -= 1
         series = self._find_series(model, provider, team, status)
@@ -160,9 +193,14 @@ class Metrics(Collector):
             series.ttft.observe(ttft_s)
         if overhead_s is not None:
             self._overhead.observe(overhead_s)
-        series.input_tokens += input_tokens - cached_tokens
-        series.output_tokens += output_tokens
-        series.cached_tokens += cached_tokens
+        if usage is not None:
+            series.uncached_tokens += usage.uncached_tokens
+            series.visible_tokens += usage.visible_tokens
+            series.cached_tokens += usage.cached_tokens
+            series.cache_write_tokens += usage.cache_write_tokens
+            series.audio_input_tokens += usage.audio_input_tokens
+            series.reasoning_tokens += usage.reasoning_tokens
+            series.audio_output_tokens += usage.audio_output_tokens
 
     def call_refused(self, *, status: int, kind: str) -> None:
         """Count a request that never became a call: it was malformed, or of no known route."""

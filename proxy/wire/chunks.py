@@ -14,7 +14,7 @@ import orjson
 from proxy.wire.failure import ErrorBody, MalformedAnswer, find_error
 from proxy.wire.template import ChunkTemplate
 from proxy.wire.toolcalls import ToolCallDeltas
-from proxy.wire.usage import Usage, read_usage
+from proxy.wire.usage import Usage, merge_reports, read_usage
 
 _DONE: Final = b"data: [DONE]\n\n"
 #: A block begins or ends with events that must be read, or is all of one kind; a search that fails costs a copy.
@@ -39,18 +39,18 @@ class ChatChunks:
         "_include_usage",
         "_is_over",
         "_n",
+        "_reported",
         "_roles",
         "_template",
         "_tool_calls",
+        "_usage",
         "done",
         "error",
         "started",
-        "usage",
     )
 
     def __init__(self, include_usage: bool, n: int = 1) -> None:
         """`include_usage`: the client asked for usage; `n`: the choices it asked for."""
-        self.usage: Usage | None = None  #: the last the upstream reported
         self.error: ErrorBody | None = None  #: ends the stream; never part of the output
         self.started = False  #: a chunk with a choice was seen
         self.done = False  #: [DONE] was seen, or written by finish()
@@ -61,7 +61,16 @@ class ChatChunks:
         self._finished: set[object] = set()
         self._tool_calls: dict[object, ToolCallDeltas] = {}
         self._held = b""  # the usage chunk: it comes last, and the last one counts
+        self._reported: dict[str, object] | None = None  # all `usage` objects in one
+        self._usage: Usage | None = None  # what they say; some upstreams send one with each chunk, so read on demand
         self._template = ChunkTemplate()
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the upstream has reported so far, on whatever chunk; None while that is nothing."""
+        if self._usage is None:
+            self._usage = read_usage(self._reported)
+        return self._usage
 
     @property
     def complete(self) -> bool:
@@ -129,7 +138,11 @@ class ChatChunks:
         self.error = find_error(chunk)
         if self.error is not None:
             self._is_over = True
+            self._note_usage(chunk.get("usage"))
             return b""
+        if "x_groq" in chunk:  # Groq's place for usage, if it was not asked for
+            about = chunk["x_groq"]
+            self._hold_usage_of(chunk, about.get("usage") if type(about) is dict else None)
         choices = chunk.get("choices")
         if not choices:
             return self._read_without_choices(event, chunk)
@@ -158,8 +171,11 @@ class ChatChunks:
                 "role" in delta or "tool_calls" in delta or choice.get("finish_reason")
             )
             is_changed |= self._normalise(choice, position)
+            if "usage" in choice:  # Moonshot's place for it
+                self._hold_usage_of(chunk, choice["usage"])
         if type(chunk.get("usage")) is dict:
-            self._hold_usage_of(chunk)
+            self._hold_usage_of(chunk, chunk["usage"])
+            chunk["usage"] = None
             is_changed = True
         if is_changed:
             return _event(self._without_null_usage(chunk))
@@ -170,8 +186,7 @@ class ChatChunks:
 
     def _read_without_choices(self, event: bytes, chunk: dict[str, object]) -> bytes:
         usage = chunk.get("usage")
-        if type(usage) is dict:
-            self.usage = read_usage(usage) or self.usage
+        if self._note_usage(usage):
             if self._include_usage:
                 chunk_is_normal = chunk.get("choices") == []
                 self._held = event if chunk_is_normal else _event(chunk | {"choices": []})
@@ -210,16 +225,19 @@ class ChatChunks:
             self._finished.add(index)
         return is_changed
 
-    def _hold_usage_of(self, chunk: dict[str, object]) -> None:
-        """Take the usage off a chunk with choices; a client that asked finds it in a chunk of its own at the end."""
-        usage = chunk["usage"]
-        found = read_usage(usage)
-        if found is not None:
-            self.usage = found
-            if self._include_usage:
-                envelope: dict[str, object] = {name: chunk[name] for name in _ENVELOPE if name in chunk}
-                self._held = _event(envelope | {"choices": [], "usage": usage})
-        chunk["usage"] = None
+    def _note_usage(self, usage: object) -> bool:
+        """Take what the upstream counted into the account. Is it a usage object at all?"""
+        if type(usage) is not dict:
+            return False
+        self._reported = merge_reports(self._reported, usage)
+        self._usage = None
+        return True
+
+    def _hold_usage_of(self, chunk: dict[str, object], usage: object) -> None:
+        """Note usage that is not alone on its chunk; a client that asked finds it in one of its own at the end."""
+        if self._note_usage(usage) and self._include_usage and read_usage(usage) is not None:
+            envelope: dict[str, object] = {name: chunk[name] for name in _ENVELOPE if name in chunk}
+            self._held = _event(envelope | {"choices": [], "usage": usage})
 
     def _without_null_usage(self, chunk: dict[str, object]) -> dict[str, object]:
         if not self._include_usage and chunk.get("usage") is None:

@@ -49,10 +49,10 @@ async def test_a_stream_that_came_to_its_end_is_told_with_its_tokens_and_its_fir
     bench.report.opened()
     bench.report.left()  # what waited for the beginning is done: that ends nothing
     bench.now = 13.0
-    call = await bench.settle(usage=Usage(250, 40, 200))
+    call = await bench.settle(usage=Usage(50, 30, cached_tokens=200, reasoning_tokens=10))
     assert (bench.only.kind, bench.only.ttft_s, bench.only.duration_s) == ("ok", 0.5, 3.0)
     assert (bench.only.input_tokens, bench.only.output_tokens, bench.only.cached_tokens) == (250, 40, 200)
-    assert call.usage == Usage(250, 40, 200)
+    assert call.usage == Usage(50, 30, cached_tokens=200, reasoning_tokens=10)
     assert bench.attempt.waited_s == 0.5
 
 

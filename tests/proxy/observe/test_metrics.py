@@ -1,6 +1,7 @@
 import asyncio
 
 from proxy.observe.metrics import LoopLag, Metrics
+from proxy.wire.usage import Usage
 
 
 def finish(metrics: Metrics, **changes: object) -> None:
@@ -12,9 +13,7 @@ def finish(metrics: Metrics, **changes: object) -> None:
         "duration_s": 1.5,
         "ttft_s": 0.3,
         "overhead_s": 0.0004,
-        "input_tokens": 10,
-        "output_tokens": 5,
-        "cached_tokens": 4,
+        "usage": Usage(6, 5, cached_tokens=4),
     }
     metrics.call_finished(**{**values, **changes})  # type: ignore[arg-type]  # the defaults above have the right types
 
@@ -44,6 +43,40 @@ def test_cached_tokens_are_counted_apart_and_not_twice() -> None:
     assert value(metrics, "llm_tokens_used_total", type="input", **who) == 6
     assert value(metrics, "llm_tokens_used_total", type="cached_input", **who) == 4
     assert value(metrics, "llm_tokens_used_total", type="output", **who) == 5
+
+
+def test_the_types_of_tokens_add_up_to_all_tokens() -> None:
+    metrics = Metrics()
+    usage = Usage(1, 2, 4, 8, 16, 32, 64)
+    finish(metrics, usage=usage)
+    finish(metrics, usage=usage, status=500)
+    finish(metrics, usage=None)
+    counts = {
+        sample.labels["type"]: sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "llm_tokens_used_total"
+    }
+    assert counts == {
+        "input": 2,
+        "output": 4,
+        "cached_input": 8,
+        "cache_write": 16,
+        "audio_input": 32,
+        "reasoning": 64,
+        "audio_output": 128,
+    }
+    assert sum(counts.values()) == 2 * (usage.input_tokens + usage.output_tokens)
+
+
+def test_rare_types_of_tokens_are_shown_once_there_are_any() -> None:
+    metrics = Metrics()
+    finish(metrics, usage=None)
+    who = {"model": "chat", "provider": "openai", "team": "search"}
+    assert value(metrics, "llm_tokens_used_total", type="output", **who) == 0
+    assert value(metrics, "llm_tokens_used_total", type="reasoning", **who) is None
+    finish(metrics, usage=Usage(1, 1, reasoning_tokens=3))
+    assert value(metrics, "llm_tokens_used_total", type="reasoning", **who) == 3
 
 
 def test_a_refused_request_has_no_labels_of_the_callers_making() -> None:

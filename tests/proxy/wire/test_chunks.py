@@ -183,6 +183,55 @@ def test_only_the_last_of_cumulative_usages_is_given() -> None:
     assert chunks.usage == Usage(3, 9)
 
 
+def test_details_of_an_earlier_usage_are_kept_where_a_later_one_has_none() -> None:
+    early = USAGE | {"prompt_tokens_details": {"cached_tokens": 2}, "completion_tokens": 1}
+    chunks = ChatChunks(include_usage=True)
+    out = documents(b"".join(map(chunks.feed, [text("a", usage=early), STOP, USAGE_CHUNK, DONE])))
+    assert chunks.usage == Usage(1, 2, cached_tokens=2)
+    assert out[-1]["usage"] == USAGE  # the client's is as it came
+
+
+@pytest.mark.parametrize("choices", [[], None])
+def test_usage_is_taken_from_a_chunk_without_choices(choices: object) -> None:
+    chunks = ChatChunks(include_usage=False)
+    assert chunks.feed(bare(choices=choices, usage=USAGE)) == b""
+    assert chunks.usage == Usage(3, 2)
+
+
+MOONSHOT = bare(choices=[{"index": 0, "delta": {}, "finish_reason": "stop", "usage": USAGE}])
+GROQ = chunk(finish="stop", x_groq={"id": "req_1", "usage": USAGE})
+
+
+@pytest.mark.parametrize("block", [MOONSHOT, GROQ, bare(choices=[], x_groq={"usage": USAGE})])
+def test_usage_in_a_place_of_the_providers_own_is_found_and_left_there(block: bytes) -> None:
+    chunks = ChatChunks(include_usage=True)
+    assert chunks.feed(text("a") + block) == text("a") + block
+    assert chunks.usage == Usage(3, 2)
+    assert chunks.feed(DONE) == USAGE_CHUNK + DONE
+
+
+@pytest.mark.parametrize("about", [None, "x", [], {}, {"usage": None}, {"usage": "x"}, {"usage": {}}])
+def test_no_usage_in_a_place_of_the_providers_own_is_none(about: object) -> None:
+    chunks = ChatChunks(include_usage=True)
+    block = bare(choices=[{"index": 0, "delta": {"content": "a"}, "usage": None}], x_groq=about)
+    assert chunks.feed(block) + chunks.feed(DONE) == block + DONE
+    assert chunks.usage is None
+
+
+def test_usage_that_comes_with_an_error_is_kept() -> None:
+    chunks = ChatChunks(include_usage=False)
+    assert chunks.feed(text("a") + bare(error={"message": "Busy"}, usage=USAGE)) == text("a")
+    assert chunks.usage == Usage(3, 2)
+
+
+def test_usage_said_in_two_chunks_is_whole_after_the_second() -> None:
+    chunks = ChatChunks(include_usage=False)
+    chunks.feed(text("a", usage={"prompt_tokens": 3}))
+    assert chunks.usage is None
+    chunks.feed(text("b", usage={"completion_tokens": 2}))
+    assert chunks.usage == Usage(3, 2)
+
+
 def test_unreadable_usage_is_not_reported() -> None:
     chunks = ChatChunks(include_usage=True)
     assert documents(chunks.feed(text("a", usage={"prompt_tokens": "x"})))[0]["usage"] is None
@@ -314,6 +363,7 @@ some_deltas = st.sampled_from(
         {},
     ]
 )
+counts = st.integers(0, 3)
 some_events = st.one_of(
     st.builds(
         chunk,
@@ -323,6 +373,9 @@ some_events = st.one_of(
         obfuscation=st.text(max_size=3),
     ),
     st.builds(chunk, some_deltas),
+    st.builds(text, st.just("a"), x_groq=st.builds(lambda n: {"usage": USAGE | {"completion_tokens": n}}, counts)),
+    st.builds(text, st.just("a"), usage=st.builds(lambda n: {"completion_tokens": n}, counts)),
+    st.sampled_from([MOONSHOT, GROQ]),
     st.sampled_from([STOP, USAGE_CHUNK, bare(choices=None), DONE, b"data: {}\n\n", data({"error": {"message": "x"}})]),
 )
 
@@ -333,6 +386,12 @@ def test_blocks_may_be_cut_between_any_events(events: list[bytes], include_usage
     bounds = [0, *sorted(cuts), len(events)]
     blocks = [b"".join(events[start:end]) for start, end in pairwise(bounds)]
     assert through(*blocks, include_usage=include_usage) == through(*events, include_usage=include_usage)
+    whole, cut = ChatChunks(include_usage), ChatChunks(include_usage)
+    for event in events:
+        whole.feed(event)
+    for block in blocks:
+        cut.feed(block)
+    assert whole.usage == cut.usage
 
 
 @settings(max_examples=300)
