@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from random import Random
@@ -27,10 +27,14 @@ from proxy.errors import GatewayError, UpstreamFailure
 from proxy.observe import Metrics
 from proxy.providers import ChatStream, Provider
 from proxy.wire.chat import ChatRequest
-from routing import Candidate, Facts, Router, Target, backoff_s
+from routing import Candidate, Exclusion, Facts, Router, Target, backoff_s
 
 #: With less time left, nobody is asked any more.
 _MIN_LEFT_S: Final = 0.01
+#: Nobody is kept waiting longer than this for a target that asked to be left alone.
+_MAX_WAIT_S: Final = 2.0
+#: A timer may fire this much before its time.
+_TIMER_SLACK_S: Final = 0.005
 #: A first attempt has its model's whole patience but for this much: not worth a value of its own.
 _NEAR_S: Final = 0.05
 
@@ -57,6 +61,7 @@ class Quest:
     max_attempts: int  #: of the whole call, those before this quest included
     failure: GatewayError | None = None  #: what the next attempt is to make good; None at first
     is_repeated: bool = False  #: has one of this model's targets been asked?
+    has_waited: bool = False  #: has the time passed that its targets asked to be left alone for?
 
 
 class Engine:
@@ -89,7 +94,11 @@ class Engine:
             plan = self._router.plan(facts, now, self._rng)
             call.plans.append((now, facts, plan))
             if not plan.candidates:
-                return failure if quest.is_repeated and failure is not None else nobody(facts, plan.excluded)
+                if not quest.is_repeated or failure is None:
+                    return nobody(facts, plan.excluded)
+                if failure.retry_after_s is None or not await self._wait_for_one(quest, plan.excluded, now):
+                    return failure
+                continue
             first = plan.candidates[0]
             if failure is not None:
                 if quest.is_repeated and not await self._may_retry(quest, first.target, failure, now):
@@ -103,6 +112,7 @@ class Engine:
             if isinstance(result, Won):
                 call.answered = result.report.attempt
                 return result
+            result.retry_after_s = _sooner(failure, result)
             quest.failure, quest.is_repeated = result, True
             if len(call.attempts) >= quest.max_attempts:
                 return result
@@ -113,16 +123,28 @@ class Engine:
     async def _may_retry(self, quest: Quest, target: Target, failure: GatewayError, now: float) -> bool:
         """Is another attempt, at this target, within the budget? Waits before one is asked for the second time."""
         facts, wait_s = quest.facts, 0.0
-        if target.name in facts.tried:
+        if target.name in facts.tried and not quest.has_waited:
             if not (isinstance(failure, UpstreamFailure) and is_worth_repeating(failure)):
                 return False
             wait_s = backoff_s(quest.model.retries, len(facts.tried) - 1, self._rng)
-            if now + wait_s >= facts.deadline_at:
+            asked_s = failure.retry_after_s or 0.0
+            if asked_s > _MAX_WAIT_S or now + max(wait_s, asked_s) >= facts.deadline_at:
                 return False
+            wait_s = max(wait_s, asked_s)
         if not self._router.may_retry(facts, now):
             return False
         if wait_s:
             await self._sleep(wait_s)
+        return True
+
+    async def _wait_for_one(self, quest: Quest, excluded: Sequence[Exclusion], now: float) -> bool:
+        """Wait, once, for the first of the targets that may be asked again soon; False if that is not worth it."""
+        waits = [item.until_s for item in excluded if item.until_s is not None]
+        wait_s = min(waits, default=inf)
+        if quest.has_waited or wait_s > _MAX_WAIT_S or now + wait_s >= quest.facts.deadline_at:
+            return False
+        quest.has_waited = True
+        await self._sleep(wait_s + _TIMER_SLACK_S)
         return True
 
     async def _race(self, quest: Quest, first: Candidate) -> Won | UpstreamFailure:
@@ -193,3 +215,9 @@ class Engine:
             failure.kind,
             next_target.name,
         )
+
+
+def _sooner(failure: GatewayError | None, last: UpstreamFailure) -> float | None:
+    """When the client may try again: as soon as any of the targets that failed may be asked."""
+    waits = [one.retry_after_s for one in (failure, last) if one is not None and one.retry_after_s is not None]
+    return min(waits, default=None)

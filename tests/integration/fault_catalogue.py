@@ -100,8 +100,8 @@ def _rejected(status: int, code: str | None = None) -> Seen:
     return replace(REJECTED, status=status, code=code)
 
 
-def _limited(least_s: int, most_s: int) -> Seen:
-    return replace(LIMITED, retry_after_s=(least_s, most_s))
+def _limited(least_s: int, most_s: int, *, is_repeated: bool = False) -> Seen:
+    return replace(LIMITED, retry_after_s=(least_s, most_s), is_repeated=is_repeated)
 
 
 def _date(seconds: float) -> str:
@@ -226,7 +226,7 @@ STATUSES: Final = (
     _status("422", _rejected(422)),
     _status("429", LIMITED),
     _status("429 in 7 s", _limited(7, 7), ("Retry-After", "7")),
-    _status("429 in 1.5 s", _limited(2, 2), ("Retry-After-Ms", "1500"), ("Retry-After", "60")),
+    _status("429 in 1.5 s", _limited(2, 2, is_repeated=True), ("Retry-After-Ms", "1500"), ("Retry-After", "60")),
     _status("429 until a date", _limited(1, 3000), ("Retry-After", _date(3000))),
     _status("429 in a year", _limited(3600, 3600), ("Retry-After", "31536000")),
     _status("429 insufficient_quota", UNPAID, code="insufficient_quota"),
@@ -237,10 +237,10 @@ STATUSES: Final = (
         prompt="x" * 5_000_000,
     ),
     _status("500", FAILED),
-    _status("500 in 5 s", replace(FAILED, retry_after_s=(5, 5)), ("Retry-After", "5")),
+    _status("500 in 5 s", replace(NO_ANSWER, retry_after_s=(5, 5)), ("Retry-After", "5")),
     Fault("502 that is HTML", reply_html(502), FAILED),
     _status("503", DOWN),
-    _status("503 in 20 s", replace(DOWN, retry_after_s=(20, 20)), ("Retry-After", "20")),
+    _status("503 in 20 s", replace(DOWN, is_repeated=False, retry_after_s=(20, 20)), ("Retry-After", "20")),
     _status("504", LATE),
     Fault("529", play(b"HTTP/1.1 529 Overloaded\r\nContent-Length: 2\r\n\r\n{}"), DOWN),
 )

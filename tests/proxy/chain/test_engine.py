@@ -5,12 +5,15 @@ import pytest
 
 from proxy.call import Answer
 from proxy.errors import (
+    GatewayError,
     Overloaded,
     UpstreamAuthError,
     UpstreamError,
+    UpstreamFailure,
     UpstreamMisconfigured,
     UpstreamRejected,
     UpstreamTimeout,
+    UpstreamUnavailable,
 )
 from proxy.providers import Patience
 from proxy.wire.chat import ChatRequest
@@ -281,3 +284,41 @@ async def test_a_call_too_long_for_one_target_goes_to_a_larger_one(
     call, error = await Bench(providers, contexts=contexts).ask()
     assert [attempt.provider for attempt in call.attempts] == asked
     assert isinstance(error, UpstreamRejected)
+
+
+def asking_for(seconds: float, status: int = 429) -> UpstreamFailure:
+    failure = rejected("rate_limited", 429) if status == 429 else UpstreamUnavailable("down")
+    failure.retry_after_s = seconds
+    return failure
+
+
+async def test_the_client_is_told_the_shortest_of_the_targets_waits() -> None:
+    bench = Bench([ScriptedProvider("a", [asking_for(7.0)]), ScriptedProvider("b", [asking_for(30.0)])])
+    _, error = await bench.ask()
+    assert isinstance(error, GatewayError)
+    assert (error.retry_after_s, bench.slept) == (7.0, [])
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_target_alone_that_asks_for_a_moment_is_given_it(status: int) -> None:
+    bench = Bench([ScriptedProvider("a", [asking_for(1.5, status), OK])])
+    call, answer = await bench.ask()
+    assert isinstance(answer, Answer)
+    assert (len(call.attempts), [round(one, 2) for one in bench.slept]) == (2, [1.5])
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_target_alone_that_asks_for_longer_is_left_alone(status: int) -> None:
+    bench = Bench([ScriptedProvider("a", [asking_for(20.0, status), OK])])
+    call, error = await bench.ask()
+    assert isinstance(error, GatewayError)
+    assert (len(call.attempts), bench.slept, error.retry_after_s) == (1, [], 20.0)
+
+
+async def test_a_moment_is_given_once_and_never_past_the_deadline() -> None:
+    bench = Bench([ScriptedProvider("a", [asking_for(1.0)])])
+    call, _ = await bench.ask()
+    assert (len(call.attempts), len(bench.slept)) == (2, 1)
+    hurried = Bench([ScriptedProvider("a", [asking_for(1.0)])], patience=Patience(1, 5, 5, 0.5))
+    call, _ = await hurried.ask()
+    assert (len(call.attempts), hurried.slept) == (1, [])
