@@ -17,6 +17,9 @@ from time import monotonic, time
 
 from proxy.api import Exchange, Surface
 from proxy.chain import (
+    Admission,
+    AdmissionSettings,
+    Admit,
     Auth,
     Catalogue,
     Engine,
@@ -72,6 +75,7 @@ class Gateway:
         self.draining = False
         metrics.watch_breakers(self._breakers)
         loaded = load()
+        self._admission = Admission(_admission_of(loaded.config), self._fleet, metrics, monotonic)
         self._world = self._build(loaded, {}, None)
         metrics.config_loaded(loaded.config_hash)
 
@@ -102,6 +106,7 @@ class Gateway:
             if loaded.config == old.config:
                 return False
             self._world = self._build(loaded, old.providers, old.config)
+            self._admission.adapt(_admission_of(loaded.config))
             self._metrics.config_reloaded(ok=True)
             self._metrics.config_loaded(loaded.config_hash)
             _logger.info("config %s is in force (was %s)", loaded.config_hash, old.surface.config_hash)
@@ -142,7 +147,11 @@ class Gateway:
         route = Route(engine, catalogue, self._metrics)
         surface = Surface(
             handler=build_chain(
-                self._trace, Auth(keyring, catalogue, time), _tiers_of(config.models, self._metrics), route
+                self._trace,
+                Auth(keyring, catalogue, time),
+                _tiers_of(config.models, self._metrics),
+                Admit(self._admission, catalogue),
+                route,
             ),
             catalogue=catalogue,
             keyring=keyring,
@@ -184,6 +193,11 @@ def _tiers_of(models: Mapping[str, ModelConfig], metrics: Metrics) -> Tiers | No
         if (tier := settings.tier) is not None
     }
     return Tiers(rules, metrics) if rules else None
+
+
+def _admission_of(config: Config) -> AdmissionSettings:
+    settings = config.server.admission
+    return AdmissionSettings(settings.concurrency, settings.queue, settings.max_wait_s)
 
 
 def _describe_model(name: str, settings: ModelConfig) -> Model:

@@ -33,6 +33,7 @@ class Principal:
     key_name: str
     models: frozenset[str] | None  #: configured model names this team may use; None allows all
     expires_at: float | None = None  #: Unix time in seconds; None never expires
+    priority: int = 5  #: 0 to 9: of those who wait, the higher goes first
 
     def may_use(self, model: str) -> bool:
         """Is this configured model (not an alias) allowed?"""
@@ -88,6 +89,8 @@ class Call:
     is_rescued: bool = False  #: did the answer go on at another target after its stream was cut?
     plans: list[Planned] = field(default_factory=list)  #: what routing answered, each time that it was asked
     usage: Usage | None = None  #: as reported for all attempts together; None while nothing was reported
+    queued_s: float = 0.0  #: time spent in the queue, where that is over
+    queued_at: float | None = None  #: monotonic seconds; since when it stands in the queue, None while it does not
     first_block_at: float | None = None  #: monotonic seconds; when the first byte of the answer's body was ready
     tier: Tier | None = None  #: None: the model has no tiers
     strategy: str = ""  #: how routing ordered the last plan
@@ -103,10 +106,11 @@ class Call:
         return self.answered or (self.attempts[-1] if self.attempts else None)
 
     def waited_by(self, now: float) -> float:
-        """Seconds spent waiting for providers by `now` (monotonic), attempts that ran side by side counted once; the
-        rest of the duration is our own overhead.
+        """Seconds spent waiting by `now` (monotonic), in the queue or for providers, attempts that ran side by side
+        counted once; the rest of the duration is our own overhead.
         """
-        waited_s, until = 0.0, 0.0
+        waited_s = self.queued_s if self.queued_at is None else self.queued_s + now - self.queued_at
+        until = 0.0
         for attempt in self.attempts:
             begin = max(attempt.started_at, until)
             until = now if attempt.waited_s is None else min(now, attempt.started_at + attempt.waited_s)

@@ -16,6 +16,7 @@
     ├── MethodNotAllowed          405 method_not_allowed
     ├── InternalError             500 internal_error             our fault
     ├── Overloaded                503 overloaded                 our fault; a retry helps
+    │   └── AtCapacity            503                            nobody may be asked just now; it can be waited for
     ├── ClientGone                499                            nobody is left to read it; for logs and metrics only
     └── UpstreamFailure                                          a provider's fault
         ├── UpstreamError         502 upstream_error             5xx, garbage, half an answer
@@ -33,7 +34,7 @@ what was expected and what to do; they never hold a key or a prompt. How an erro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 #: Why the next target, or a `fallbacks:` entry, may be asked after this failure. None: nobody else would answer
@@ -192,6 +193,24 @@ class Overloaded(GatewayError):
     code: str | None = "overloaded"
     retry_after_s = 1.0
     kind = "overloaded"
+
+
+class AtCapacity(Overloaded):
+    """Every target that could serve the call is full, or its provider's limit leaves no room: who can wait, waits."""
+
+    def __init__(self, message: str, waits_s: Mapping[str, float | None]) -> None:
+        """`waits_s`: for each of them, in how many seconds it may be asked; None: when one of its calls has ended."""
+        super().__init__(message)
+        self.waits_s = dict(waits_s)
+        known = [wait_s for wait_s in waits_s.values() if wait_s is not None]
+        if known:
+            self.retry_after_s = max(1.0, min(known))
+
+    @property
+    def least_wait_s(self) -> float:
+        """Seconds that must pass at the least before a target has room; 0 if that is not known."""
+        known = [wait_s for wait_s in self.waits_s.values() if wait_s is not None]
+        return min(known) if known and len(known) == len(self.waits_s) else 0.0
 
 
 class ClientGone(GatewayError):

@@ -89,7 +89,7 @@ def client_keyring(teams: Mapping[str, TeamConfig]) -> Keyring[Principal]:
     for team, settings in teams.items():
         models = None if settings.models is None else frozenset(settings.models)
         for key in settings.keys:
-            holders[_digest(key)] = Principal(team, key.name, models, _end_of(key.expires))
+            holders[_digest(key)] = Principal(team, key.name, models, _end_of(key.expires), settings.priority)
     return Keyring(holders)
 
 

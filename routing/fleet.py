@@ -4,7 +4,7 @@ learned, and two models that share a target share its state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import inf, isfinite
 from typing import Final
 
@@ -159,6 +159,7 @@ class Fleet:
     def __init__(self, breaker: BreakerSettings | None = None) -> None:
         self._breaker = breaker or BreakerSettings()
         self._states: dict[str, TargetState] = {}
+        self._tell: Callable[[str], None] | None = None
 
     def __getitem__(self, name: str) -> TargetState:
         """The state of a target. Raises KeyError for one that never joined."""
@@ -171,6 +172,36 @@ class Fleet:
     def __iter__(self) -> Iterator[str]:
         """The names of all targets."""
         return iter(self._states)
+
+    def watch(self, tell: Callable[[str], None]) -> None:
+        """From now on `tell` the target's name whenever an attempt has ended: it may have room now."""
+        self._tell = tell
+
+    def ended(self, outcome: Outcome, now: float) -> None:
+        """Learn from what became of an attempt. Raises KeyError for a target that never joined."""
+        self._states[outcome.target].ended(outcome, now)
+        if self._tell is not None:
+            self._tell(outcome.target)
+
+    def is_askable(self, name: str, now: float) -> bool:
+        """Would somebody be sent to this target now, if only in need? So too one that never joined: who asks for it
+        must find out.
+        """
+        obstacle = self._obstacle(name, now)
+        return obstacle is None or obstacle[0] in FORGIVABLE
+
+    def wait_s(self, name: str, now: float) -> float:
+        """Seconds until this target has room for an attempt of any size: 0 now, inf when one of its attempts has ended.
+        An open breaker is nothing to wait for: whoever has no other target is sent there all the same.
+        """
+        obstacle = self._obstacle(name, now)
+        if obstacle is None or obstacle[0] == "breaker open":
+            return 0.0
+        return inf if obstacle[1] is None else obstacle[1]
+
+    def _obstacle(self, name: str, now: float) -> tuple[str, float | None] | None:
+        state = self._states.get(name)
+        return None if state is None else state.obstacle(0, now)
 
     def join(self, targets: Iterable[Target]) -> None:
         """Make sure that each has a state, and one that goes by its capacity as it is now."""

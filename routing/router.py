@@ -61,9 +61,10 @@ class Router:
 
     def plan(self, facts: Facts, now: float, rng: Random) -> Plan:
         """Whom to ask, best first. Raises KeyError for a model that is not configured."""
-        if not facts.tried:
+        plan = self._strategies[facts.model].plan(facts, now, rng)
+        if not facts.tried and plan.candidates:  # a call that must wait is planned again
             self._budgets[facts.model].deposit(now)
-        return self._strategies[facts.model].plan(facts, now, rng)
+        return plan
 
     def explain(self, facts: Facts, now: float) -> Explanation:
         """What would become of a call, and why. Changes nothing. Raises KeyError for a model that is not configured."""
@@ -117,7 +118,7 @@ class Router:
 
     def observe(self, outcome: Outcome, now: float, facts: Facts | None = None) -> None:
         """An attempt that `began` has ended; to be told once for each. `facts`: of its call."""
-        self.fleet[outcome.target].ended(outcome, now)
+        self.fleet.ended(outcome, now)
         if facts is not None:
             strategy = self._strategies[facts.model]
             if isinstance(strategy, Scored):

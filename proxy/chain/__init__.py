@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from proxy.call import Handler, Middleware, chain
+from proxy.chain.admission import Admission, AdmissionSettings
+from proxy.chain.admit import Admit
 from proxy.chain.auth import Auth
 from proxy.chain.catalogue import Catalogue, Fallback, Model, Static
 from proxy.chain.engine import Engine
@@ -16,17 +18,21 @@ from proxy.chain.tier import TierRule, Tiers
 from proxy.chain.trace import Trace, choose_request_id, new_id
 
 
-def build_chain(trace: Trace, auth: Auth, tiers: Tiers | None, route: Route) -> Handler:
+def build_chain(trace: Trace, auth: Auth, tiers: Tiers | None, admit: Admit, route: Route) -> Handler:
     """Fold the layers, outermost first, around the one that asks a provider. `tiers`: None if no model has any."""
     layers: Sequence[Middleware] = (
         trace,  # counts the call in and out, logs it
         auth,  # who calls, and may it use this model?
         *([tiers] if tiers is not None else []),  # is the call for a smaller or a larger model?
+        admit,  # is there room? Else it waits for its turn
     )
     return chain(layers, route)
 
 
 __all__ = [
+    "Admission",
+    "AdmissionSettings",
+    "Admit",
     "Auth",
     "Catalogue",
     "Engine",

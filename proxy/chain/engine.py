@@ -95,7 +95,7 @@ class Engine:
             call.plans.append((now, facts, plan))
             if not plan.candidates:
                 if not quest.is_repeated or failure is None:
-                    return nobody(facts, plan.excluded)
+                    return nobody(facts, plan.excluded, failure)
                 if failure.retry_after_s is None or not await self._wait_for_one(quest, plan.excluded, now):
                     return failure
                 continue

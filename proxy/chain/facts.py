@@ -26,10 +26,7 @@ _MARGIN_S: Final = 0.2
 def facts_of(call: Call, model: Model) -> Facts:
     """The facts of a call for one model: its own, or one it falls back to."""
     request, body = call.request, call.request.body
-    deadline_at = inf if model.patience.total_s is None else call.received_at + model.patience.total_s
-    patience_s = client_patience_s(call)
-    if patience_s is not None and not request.stream:  # a stream is kept alive with comments
-        deadline_at = min(deadline_at, call.received_at + max(patience_s - _MARGIN_S, patience_s / 2))
+    deadline_at = deadline_of(call, model)
     if not model.is_chosen:
         return Facts(model.name, request.stream, deadline_at=deadline_at)
     cap = _cap(body.get("max_completion_tokens")) or _cap(body.get("max_tokens"))
@@ -62,6 +59,17 @@ def outgrown(facts: Facts, target: Target) -> Facts | None:
         return None
     least_tokens = max(facts.least_tokens, context + 1 - (facts.max_output_tokens or 0))
     return replace(facts, tried=(*facts.tried, target.name), least_tokens=least_tokens, is_outgrown=True)
+
+
+def deadline_of(call: Call, model: Model) -> float:
+    """By when the answer must be complete, in monotonic seconds: the model's time for a whole call, and the client's
+    own.
+    """
+    deadline_at = inf if model.patience.total_s is None else call.received_at + model.patience.total_s
+    patience_s = client_patience_s(call)
+    if patience_s is not None and not call.request.stream:  # a stream is kept alive with comments
+        deadline_at = min(deadline_at, call.received_at + max(patience_s - _MARGIN_S, patience_s / 2))
+    return deadline_at
 
 
 def client_patience_s(call: Call) -> float | None:

@@ -6,20 +6,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proxy.errors import ContextLengthExceeded, GatewayError, InvalidRequest, Overloaded
+from proxy.errors import AtCapacity, ContextLengthExceeded, GatewayError, InvalidRequest
 from routing import Exclusion, Facts
 from routing.needs import describe, parameter_of
 
 
-def nobody(facts: Facts, excluded: Sequence[Exclusion]) -> GatewayError:
-    """Why no target of the model may be asked. `excluded`: all of them, at least one."""
+def nobody(facts: Facts, excluded: Sequence[Exclusion], before: GatewayError | None = None) -> GatewayError:
+    """Why no target of the model may be asked. `excluded`: all of them, at least one; `before`: what made us come here
+    from another model.
+    """
     if all(item.unfit is not None for item in excluded):
         too_small = [item.target.context_tokens or 0 for item in excluded if item.unfit == "context"]
         return _too_long(facts, max(too_small)) if too_small else _beyond_all(facts, excluded)
-    waits = [item.until_s for item in excluded if item.until_s is not None]
-    error = Overloaded(f"Every target of the model '{facts.model}' is at its limit. Try again.")
-    error.retry_after_s = max(1.0, min(waits)) if waits else 1.0
-    return error
+    waits_s = {item.target.name: item.until_s for item in excluded if item.unfit is None}
+    if isinstance(before, AtCapacity):
+        waits_s = {**before.waits_s, **waits_s}  # whichever of both models' targets has room first
+    return AtCapacity(f"Every target of the model '{facts.model}' is at its limit. Try again.", waits_s)
 
 
 def _too_long(facts: Facts, context_tokens: int) -> ContextLengthExceeded:

@@ -40,8 +40,20 @@ class LogConfig(Section):
     )
 
 
+class AdmissionConfig(Section):
+    """How many calls are served at once, and how long others wait their turn."""
+
+    concurrency: Annotated[Count, Field(ge=1)] = written("5k", description="Calls served at once.")
+    queue: Count = written("1k", description="Calls that may wait for their turn; 0 refuses them at once.")
+    max_wait_s: Annotated[Seconds, between("0s", "1h")] = written(
+        "10s", alias="max_wait", description="How long a call may wait for its turn; then it gets a 503."
+    )
+
+
 class ServerConfig(Section):
-    """Where the gateway listens, and how patient it is with clients. Read once, at start."""
+    """Where the gateway listens, and how patient it is with clients. Read once, at start, but for `max_body`,
+    `keepalive_comment` and `admission`.
+    """
 
     listen: Listen = written("127.0.0.1:8080", description="Address for clients, host:port.")
     admin_listen: Listen | None = written(
@@ -78,6 +90,9 @@ class ServerConfig(Section):
     )
     max_connections: Annotated[Count, Field(ge=1)] = written(
         "10k", description="Client connections at once; one more gets a 503."
+    )
+    admission: AdmissionConfig = Field(
+        AdmissionConfig(), description="How many calls are served at once, and how long others wait."
     )
     log: LogConfig = Field(LogConfig(), description="How log lines look.")
 

@@ -24,7 +24,6 @@ _UNSERVED: Final[tuple[tuple[tuple[str, ...], frozenset[object]], ...]] = tuple(
         ("teams.*.keys.*.limits", (None,)),
         ("teams.*.limits", (None,)),
         ("teams.*.quotas", ()),
-        ("teams.*.priority", ()),
     )
 )
 _ACTS_OTHERWISE: Final[Mapping[str, str]] = {

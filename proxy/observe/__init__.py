@@ -1,6 +1,7 @@
 """What is seen from outside: metrics, and one log line a call."""
 
+from proxy.observe.lag import LoopLag
 from proxy.observe.logs import CallLog, LineWriter, choose_format, configure_logging
-from proxy.observe.metrics import LoopLag, Metrics
+from proxy.observe.metrics import Metrics, ShedReason
 
-__all__ = ["CallLog", "LineWriter", "LoopLag", "Metrics", "choose_format", "configure_logging"]
+__all__ = ["CallLog", "LineWriter", "LoopLag", "Metrics", "ShedReason", "choose_format", "configure_logging"]

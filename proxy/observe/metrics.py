@@ -6,10 +6,9 @@ seldom goes through prometheus_client's own counters.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -20,6 +19,9 @@ from proxy.observe.series import Histogram, Histograms
 
 #: Stands for a label value that is not known yet or that no config names.
 OTHER: Final = "other"
+#: Why a call was refused for want of room: the queue was full; one of higher priority took its place there; its time
+#: was up while it waited; it would have been up before there could be room.
+ShedReason = Literal["queue_full", "displaced", "deadline", "wait_too_long"]
 
 _DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
 _TTFT_BUCKETS = (0.025, 0.05, 0.1, 0.2, 0.4, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 60)
@@ -38,8 +40,6 @@ _TOKEN_TYPES: Final[Mapping[str, str]] = {
 }
 #: These are shown from the start, the others once there is something to show: most models never have any.
 _USUAL_TYPES: Final = frozenset({"input", "cached_input", "output"})
-#: The interval at which the event loop's lag is sampled, in seconds.
-_LAG_INTERVAL_S = 0.25
 
 
 @dataclass(slots=True)
@@ -90,6 +90,7 @@ class Metrics(Collector):
         self._overhead = Histogram(_OVERHEAD_BUCKETS)
         self._lag = Histogram(_LAG_BUCKETS)
         self._breakers: Callable[[], Iterable[tuple[str, str]]] = tuple
+        self._queued: Callable[[], int] = int
         self.registry.register(self)
         self._errors = self._counter("llm_errors", "Calls that ended in an error, by its kind.", "kind")
         self._failovers = self._counter(
@@ -100,6 +101,7 @@ class Metrics(Collector):
         self._tiers = self._counter(
             "llm_tier_decisions", "Calls of models with tiers, by how hard they looked.", "model", "tier", "shadow"
         )
+        self._shed = self._counter("llm_shed_requests", "Calls refused for want of room, by the reason.", "reason")
         self._reloads = self._counter("llm_config_reloads", "Attempts to load a changed config.", "result")
         self._lines_dropped = self._counter(
             "llm_log_lines_dropped", "Log lines given up because the log could not be written in time."
@@ -112,6 +114,8 @@ class Metrics(Collector):
         )
         for result in ("ok", "rejected"):
             self._reloads.labels(result)
+        for reason in get_args(ShedReason):
+            self._shed.labels(reason)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
@@ -119,6 +123,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """The plain numbers as metric families; called by the registry for a scrape."""
         yield GaugeMetricFamily("llm_active_requests", "Calls in flight.", self._active)
+        yield GaugeMetricFamily("llm_queued_requests", "Calls in the queue.", self._queued())
         yield CounterMetricFamily("llm_streaming_requests", "Calls that asked for a stream.", self._streams)
         requests = CounterMetricFamily(
             "llm_requests", "Client calls that ended.", labels=("model", "provider", "team", "status")
@@ -162,6 +167,10 @@ class Metrics(Collector):
     def watch_breakers(self, read: Callable[[], Iterable[tuple[str, str]]]) -> None:
         """From now on show these at each scrape: `read` gives each target's name and its breaker's state."""
         self._breakers = read
+
+    def watch_queue(self, count: Callable[[], int]) -> None:
+        """From now on show at each scrape how many calls wait, as `count` gives it."""
+        self._queued = count
 
     def call_started(self, *, stream: bool) -> None:
         """Count a call in."""
@@ -210,6 +219,10 @@ class Metrics(Collector):
     def error(self, kind: str) -> None:
         """Count an error that a client was shown (or would have been, had it stayed)."""
         self._errors.labels(kind).inc()
+
+    def shed(self, reason: ShedReason) -> None:
+        """Count a call that was refused for want of room."""
+        self._shed.labels(reason).inc()
 
     def failover(self, provider: str, kind: str) -> None:
         """Count a failed attempt that another one follows."""
@@ -264,23 +277,3 @@ def _family(
     for values, histogram in histograms:
         family.add_metric(values, histogram.buckets(), histogram.sum)
     return family
-
-
-class LoopLag:
-    """Samples how late the event loop runs its timers, until it is stopped."""
-
-    def __init__(self, metrics: Metrics, loop: asyncio.AbstractEventLoop) -> None:
-        self._metrics = metrics
-        self._loop = loop
-        self._due = loop.time() + _LAG_INTERVAL_S
-        self._timer = loop.call_at(self._due, self._sample)
-
-    def _sample(self) -> None:
-        now = self._loop.time()
-        self._metrics.loop_lagged(max(0.0, now - self._due))
-        self._due = now + _LAG_INTERVAL_S
-        self._timer = self._loop.call_at(self._due, self._sample)
-
-    def stop(self) -> None:
-        """End the sampling."""
-        self._timer.cancel()

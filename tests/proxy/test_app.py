@@ -231,3 +231,22 @@ async def test_a_simple_call_goes_to_the_model_of_its_tier(shadow: str, key: str
     assert line["model"] == ("large" if asked == "demo-2" else "chat")
     labels = {"model": "chat", "tier": "simple", "shadow": shadow}
     assert rig.metrics.registry.get_sample_value("llm_tier_decisions_total", labels) == 1
+
+
+async def test_calls_of_an_older_world_count_until_they_end_and_new_bounds_hold_at_once() -> None:
+    bounded = CONFIG.replace("version: 1\n", "version: 1\nserver: {admission: {concurrency: 1, queue: 0}}\n")
+    rig = Rig(bounded)
+    inside = a_call()
+    rig.gateway._admission.let_in(inside)
+    rig.text = bounded.replace("models: [chat]", "models: [chat, large]")
+    assert await rig.gateway.reload()
+    async with rig.client() as client:
+        refused = await client.post("/v1/chat/completions", json=chat_body())
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+        assert int(refused.headers["retry-after"]) >= 1
+        rig.text = rig.text.replace("concurrency: 1", "concurrency: 2")
+        assert await rig.gateway.reload()
+        assert (await client.post("/v1/chat/completions", json=chat_body())).status_code == 200
+    await inside.closing.aclose()
+    assert rig.gateway._admission.inside == 0
+    assert rig.metrics.registry.get_sample_value("llm_shed_requests_total", {"reason": "queue_full"}) == 1

@@ -40,3 +40,20 @@ def test_an_upstream_failure_forbids_the_sdks_own_retries_because_ours_are_spent
 def test_an_upstreams_own_word_keeps_its_status_code_and_param() -> None:
     error = errors.UpstreamRejected(422, "bad", type="t", code="c", param="p", cause="context_length")
     assert (error.status, error.type, error.code, error.param, error.cause) == (422, "t", "c", "p", "context_length")
+
+
+@pytest.mark.parametrize(
+    ("waits_s", "least_wait_s", "retry_after_s"),
+    [
+        ({"a": 20.0, "b": 7.0}, 7.0, 7.0),
+        ({"a": 20.0, "b": None}, 0.0, 20.0),
+        ({"a": None}, 0.0, 1.0),
+        ({"a": 0.2}, 0.2, 1.0),
+    ],
+)
+def test_a_full_fleet_says_how_long_to_wait_as_far_as_it_is_known(
+    waits_s: dict[str, float | None], least_wait_s: float, retry_after_s: float
+) -> None:
+    error = errors.AtCapacity("full", waits_s)
+    assert (error.least_wait_s, error.retry_after_s) == (least_wait_s, retry_after_s)
+    assert (error.status, error.code, error.kind) == (503, "overloaded", "overloaded")

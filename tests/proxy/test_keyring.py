@@ -83,3 +83,8 @@ def test_admin_keys_open_a_ring_of_their_own() -> None:
     assert ring.find({b"x-api-key": KEY.encode()}, 0).role == "admin"
     with pytest.raises(InvalidKey):
         Keyring[Principal]({}).find({b"x-api-key": KEY.encode()}, 0)
+
+
+def test_a_caller_has_its_teams_priority() -> None:
+    keyring = client_keyring({"search": team(keys=[{"name": "ci", "key": KEY}], priority=8)})
+    assert keyring.find({b"x-api-key": KEY.encode()}, 0).priority == 8

@@ -1,3 +1,5 @@
+from math import inf
+
 import pytest
 
 from routing import Capacity, Fleet, Kind, Outcome, RateLimits
@@ -134,3 +136,26 @@ def test_the_speed_of_streams_is_known_once_one_has_come_whole() -> None:
         state.ended(Outcome("p/a", "ok", 10.0, 2.5, 0.5, 100, tokens), 12.5)
     assert state.first_tokens == 4
     assert state.tokens_per_s == pytest.approx(50 + 0.05 * (100 - 50))
+
+
+def test_who_watches_is_told_of_each_attempt_that_ended_when_there_is_room() -> None:
+    fleet = joined(a_target("a", capacity=Capacity(concurrency=1)))
+    told: list[tuple[str, float]] = []
+    fleet.watch(lambda name: told.append((name, fleet.wait_s(name, 0.0))))
+    fleet["p/a"].began(100, 0.0)
+    assert fleet.wait_s("p/a", 0.0) == inf
+    fleet.ended(Outcome("p/a", "ok", 0.0, 1.0), 1.0)
+    assert told == [("p/a", 0.0)]
+
+
+def test_how_long_to_wait_for_room_and_whether_somebody_would_be_sent_there_all_the_same() -> None:
+    fleet = joined(*(a_target(name, capacity=Capacity(rpm=1)) for name in ("paced", "resting", "drained", "broken")))
+    fleet["p/paced"].began(0, 0.0)
+    fleet["p/resting"].pacer.blocked(5.0, 0.0)
+    fleet["p/drained"].drained_until = 7.0
+    fleet["p/broken"].breaker.cool_down(60, 0.0)
+    names = ("paced", "resting", "drained", "broken", "unknown")
+    waits = [fleet.wait_s(f"p/{name}", 0.0) for name in names]
+    assert waits[0] > 0
+    assert waits[1:] == [5.0, 7.0, 0.0, 0.0]
+    assert [fleet.is_askable(f"p/{name}", 0.0) for name in names] == [True, False, False, True, True]

@@ -47,3 +47,11 @@ def test_planning_a_retry_deposits_nothing() -> None:
     play = Play(Router({"chat": Group([FAST], retries=settings)}))
     play.first(0, tried=("p/fast",))
     assert not play.router.may_retry(play.facts(), 0)
+
+
+def test_planning_a_call_that_nobody_can_take_now_deposits_nothing() -> None:
+    settings = RetrySettings(max_ratio=1.0, floor_per_s=0.0)
+    play = Play(Router({"chat": Group([FAST], retries=settings)}))
+    play.router.fleet["p/fast"].drained_until = 10.0
+    assert play.router.plan(play.facts(), 0, play.rng).candidates == ()
+    assert not play.router.may_retry(play.facts(), 0)

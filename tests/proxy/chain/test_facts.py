@@ -3,7 +3,7 @@ from math import inf
 import pytest
 
 from proxy.chain.catalogue import Model
-from proxy.chain.facts import client_patience_s, facts_of, outgrown
+from proxy.chain.facts import client_patience_s, deadline_of, facts_of, outgrown
 from proxy.providers import Patience
 from routing import Facts, Target
 from tests.calls import a_call
@@ -89,3 +89,9 @@ def test_what_outgrew_a_context_is_known_to_be_longer() -> None:
     assert refused is not None
     assert (refused.least_tokens, refused.tried) == (901, ("p/x", "p/m"))
     assert outgrown(facts, Target("p/m", "p", "m")) is None
+
+
+@pytest.mark.parametrize(("stream", "deadline_at"), [(False, 100 + 9.8), (True, 100 + 60.0)])
+def test_a_deadline_is_the_models_own_or_its_clients_if_that_comes_first(stream: bool, deadline_at: float) -> None:
+    call = a_call(stream=stream, headers={b"x-stainless-read-timeout": b"10"}, received_at=100.0)
+    assert deadline_of(call, CHOSEN) == pytest.approx(deadline_at)

@@ -3,6 +3,7 @@ import pytest
 from proxy.call import Answer, Call, Principal
 from proxy.chain.catalogue import Fallback, Static
 from proxy.errors import (
+    AtCapacity,
     Cause,
     ContextLengthExceeded,
     GatewayError,
@@ -87,3 +88,24 @@ async def test_a_call_too_long_for_every_target_is_refused_without_asking_or_fal
     call, answer = await Bench([small], steps, large, contexts=[1000]).ask(a_long_call())
     assert isinstance(answer, Answer)
     assert (call.fallback, small.asked, large.asked) == ("large", [], ["l"])
+
+
+async def test_targets_without_room_are_named_with_their_waits_and_no_attempt_is_made() -> None:
+    bench = Bench([ScriptedProvider("a", [OK]), ScriptedProvider("b", [OK])])
+    bench.router.fleet["a/m"].pacer.blocked(20.0, 0.0)
+    bench.router.fleet["b/m"].drained_until = 7.0
+    call, error = await bench.ask()
+    assert isinstance(error, AtCapacity)
+    assert (error.waits_s, error.least_wait_s, error.retry_after_s) == ({"a/m": 20.0, "b/m": 7.0}, 7.0, 7.0)
+    assert call.attempts == []
+
+
+async def test_a_fallback_without_room_is_waited_for_as_well_as_the_model_itself() -> None:
+    bench = Bench(
+        [ScriptedProvider("a", [OK])], [Fallback("unavailable", "large")], large=ScriptedProvider("big", [OK])
+    )
+    bench.router.fleet["a/m"].pacer.blocked(20.0, 0.0)
+    bench.router.fleet["big/l"].pacer.blocked(5.0, 0.0)
+    _, error = await bench.ask()
+    assert isinstance(error, AtCapacity)
+    assert error.waits_s == {"a/m": 20.0, "big/l": 5.0}

@@ -159,3 +159,13 @@ def test_only_a_sane_request_id_is_kept(wanted: bytes, kept: bool) -> None:
 )
 def test_only_a_valid_traceparent_names_a_trace(value: bytes | None, trace_id: str | None) -> None:
     assert read_trace_id({} if value is None else {b"traceparent": value}) == trace_id
+
+
+async def test_a_call_that_waited_in_the_queue_says_how_long_and_that_is_no_overhead() -> None:
+    trace, log, _ = traced(now=6.0)
+    call = a_call()
+    await trace(call, accept)
+    call.attempts.append(Attempt("openai/gpt", "gpt", "openai", 3.1, waited_s=1.8))
+    call.status, call.first_block_at, call.queued_s = 200, 5.0, 3.0
+    await call.closing.aclose()
+    assert (log.lines[0]["queued_ms"], log.lines[0]["overhead_ms"]) == (3000.0, 200.0)

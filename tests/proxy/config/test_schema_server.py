@@ -77,3 +77,16 @@ def test_state_is_on_sqlite_or_redis(url: str, good: bool) -> None:
         assert not good
     else:
         assert good
+
+
+def test_admission_has_bounds_by_default_and_a_queue_can_be_switched_off() -> None:
+    usual = ServerConfig().admission
+    assert (usual.concurrency, usual.queue, usual.max_wait_s) == (5_000, 1_000, 10.0)
+    off = ServerConfig.model_validate({"admission": {"queue": 0, "max_wait": "0s"}}).admission
+    assert (off.queue, off.max_wait_s) == (0, 0.0)
+
+
+@pytest.mark.parametrize("admission", [{"concurrency": 0}, {"queue": -1}, {"max_wait": "2h"}, {"max_wait": 5}])
+def test_absurd_bounds_of_admission_are_faults(admission: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        ServerConfig.model_validate({"admission": admission})

@@ -1,6 +1,4 @@
-import asyncio
-
-from proxy.observe.metrics import LoopLag, Metrics
+from proxy.observe.metrics import Metrics
 from proxy.wire.usage import Usage
 
 
@@ -121,10 +119,11 @@ def test_the_exposition_holds_every_family() -> None:
         assert f"# HELP {name}" in text
 
 
-async def test_loop_lag_is_sampled_until_stopped() -> None:
+def test_the_queue_and_what_it_refuses_are_shown_from_the_start() -> None:
     metrics = Metrics()
-    lag = LoopLag(metrics, asyncio.get_running_loop())
-    lag._sample()
-    lag.stop()
-    assert value(metrics, "llm_event_loop_lag_seconds_count") == 1
-    assert lag._timer.cancelled()
+    assert value(metrics, "llm_queued_requests") == 0
+    assert value(metrics, "llm_shed_requests_total", reason="queue_full") == 0
+    metrics.watch_queue(lambda: 7)
+    metrics.shed("deadline")
+    assert value(metrics, "llm_queued_requests") == 7
+    assert value(metrics, "llm_shed_requests_total", reason="deadline") == 1
