@@ -52,6 +52,7 @@ class Attempt:
     waited_s: float | None = None
     error: str | None = None  #: `kind` of the failure; None while it goes well
     usage: Usage | None = None  #: as reported by the provider; None while nothing was reported
+    is_repeatable: bool = True  #: may the same target be asked again? Not if it would say the same
     outcome: Outcome | None = None  #: what routing was told of it; None while it is under way
     dropped: tuple[str, ...] = ()  #: request parameters that were left out of what it was sent, by the config
 

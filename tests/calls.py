@@ -45,6 +45,7 @@ class ScriptedStream:
         self._steps = iter(script)
         self.usage = usage
         self.limits: RateLimits | None = None
+        self.goes_on_exactly = False
         self.closed = False
 
     def __aiter__(self) -> Self:

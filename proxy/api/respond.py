@@ -85,8 +85,10 @@ class Exchange:
             try:
                 await self._answer()
             except asyncio.CancelledError:
-                if self._stopped is None or self._task is None:
-                    raise  # the server itself is being torn down
+                if self._stopped is None or self._task is None:  # the server itself is being torn down
+                    if not self._finished:
+                        self.call.error = self.call.error or ClientGone.kind
+                    raise
                 self._task.uncancel()
                 await self._write_stopped()
             finally:

@@ -7,13 +7,15 @@ from typing import Final
 
 from proxy.call import Attempt, Call
 from proxy.chain.outcomes import kind_of, retry_after_s
-from proxy.errors import ClientGone, Overloaded, UpstreamFailure
+from proxy.errors import ClientGone, InternalError, Overloaded, UpstreamFailure, UpstreamTimeout
 from proxy.providers import ChatStream
 from proxy.wire.usage import Usage
 from routing import Facts, Kind, Outcome, RateLimits, Router
 
 #: A call that ended so was ended by us or by its client: no fault of the provider's.
-_NOBODYS_FAULT = frozenset({ClientGone.kind, Overloaded.kind})
+_NOBODYS_FAULT = frozenset({ClientGone.kind, Overloaded.kind, InternalError.kind})
+#: A time limit may strike this much before its time.
+_MARGIN_S: Final = 0.01
 
 
 #: What an attempt ended in that nobody waits for any more, and one that lost a race.
@@ -45,11 +47,11 @@ class Report:
         self._spent(call, usage)
         self._tell("ok", usage, limits=limits)
 
-    def failed(self, failure: UpstreamFailure) -> None:
+    def failed(self, failure: UpstreamFailure, is_ours: bool = False) -> None:
         """No answer has come."""
         self.attempt.error = failure.kind
         # One of several credentials was at fault: that says nothing about the target.
-        self._tell("gone" if failure.has_spare else kind_of(failure), None, retry_after_s(failure))
+        self._tell("gone" if failure.has_spare or is_ours else kind_of(failure), None, retry_after_s(failure))
 
     def left(self) -> None:
         """Whatever happened, nobody waits for this attempt's beginning any more."""
@@ -69,22 +71,29 @@ class Report:
     async def broke(self, call: Call, stream: ChatStream, failure: UpstreamFailure) -> None:
         """The stream broke after content had come; another one is to make that good."""
         self.attempt.error = failure.kind
-        await self._end(call, stream, "cut")
+        if failure.cause == "rate_limited":
+            await self._end(call, stream, "rate_limited", retry_after_s(failure))
+        else:
+            await self._end(call, stream, self._kind_of_end(failure.kind))
 
     async def settle(self, call: Call, stream: ChatStream) -> None:
         """The stream is over for the client: let go of the provider, and keep what it reported."""
         kind: Kind = "ok"
         if call.error is not None:
-            kind = "gone" if call.error in _NOBODYS_FAULT else "cut"
+            kind = self._kind_of_end(call.error)
         await self._end(call, stream, kind)
 
-    async def _end(self, call: Call, stream: ChatStream, kind: Kind) -> None:
+    def _kind_of_end(self, error: str) -> Kind:
+        is_over = error == UpstreamTimeout.kind and self._clock() >= self._facts.deadline_at - _MARGIN_S  # `total`
+        return "gone" if is_over or error in _NOBODYS_FAULT else "cut"
+
+    async def _end(self, call: Call, stream: ChatStream, kind: Kind, asked_s: float | None = None) -> None:
         try:
             await stream.aclose()
         finally:  # whoever cancels us here: an attempt that was counted in is counted out
             if not self._is_told:
                 self._spent(call, stream.usage)
-                self._tell(kind, stream.usage, limits=stream.limits)
+                self._tell(kind, stream.usage, asked_s, stream.limits)
 
     def _spent(self, call: Call, usage: Usage | None) -> None:
         if usage is not None:

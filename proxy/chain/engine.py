@@ -23,9 +23,9 @@ from proxy.chain.facts import outgrown
 from proxy.chain.outcomes import is_worth_repeating
 from proxy.chain.race import race
 from proxy.chain.refusal import nobody
-from proxy.errors import GatewayError, UpstreamFailure
+from proxy.errors import GatewayError, UpstreamFailure, UpstreamTimeout
 from proxy.observe import Metrics
-from proxy.providers import ChatStream, Provider
+from proxy.providers import ChatStream, Patience, Provider
 from proxy.wire.chat import ChatRequest
 from routing import Candidate, Exclusion, Facts, Router, Target, backoff_s
 
@@ -62,6 +62,8 @@ class Quest:
     failure: GatewayError | None = None  #: what the next attempt is to make good; None at first
     is_repeated: bool = False  #: has one of this model's targets been asked?
     has_waited: bool = False  #: has the time passed that its targets asked to be left alone for?
+    failed: Attempt | None = None  #: the attempt that `failure` is of
+    has_larger: bool = False  #: was the call too long for the last target, and is a larger one worth asking?
 
 
 class Engine:
@@ -86,13 +88,14 @@ class Engine:
 
     async def pursue(self, quest: Quest) -> Won | GatewayError:
         """Ask until somebody answers, or nothing is left to try: then the last failure."""
-        call, model = quest.call, quest.model
+        call, model, plan = quest.call, quest.model, None
         while True:
             now, failure, facts = self._clock(), quest.failure, quest.facts
             if failure is not None and facts.deadline_at - now < _MIN_LEFT_S:
                 return failure
-            plan = self._router.plan(facts, now, self._rng)
-            call.plans.append((now, facts, plan))
+            if plan is None or not (isinstance(failure, UpstreamFailure) and failure.has_spare):
+                plan = self._router.plan(facts, now, self._rng)
+                call.plans.append((now, facts, plan))
             if not plan.candidates:
                 if not quest.is_repeated or failure is None:
                     return nobody(facts, plan.excluded, failure)
@@ -101,14 +104,14 @@ class Engine:
                 continue
             first = plan.candidates[0]
             if failure is not None:
-                if quest.is_repeated and not await self._may_retry(quest, first.target, failure, now):
+                if quest.is_repeated and not await self._may_retry(quest, first.target, now):
                     return failure
-                self._note_failover(call, failure, first.target)
+                self._note_failover(quest, failure, first.target)
             call.strategy = plan.strategy
             if model.is_hedged and quest.request.stream and not quest.request.text_so_far:
                 result = await self._race(quest, first)
             else:
-                result = await self._attempt(quest, first.target)
+                result = await self._attempt(quest, first.target, self._begin(quest, first.target))
             if isinstance(result, Won):
                 call.answered = result.report.attempt
                 return result
@@ -116,26 +119,28 @@ class Engine:
             quest.failure, quest.is_repeated = result, True
             if len(call.attempts) >= quest.max_attempts:
                 return result
-            has_larger = result.cause == "context_length" and quest.facts is not facts
+            has_larger = result.cause == "context_length" and quest.has_larger
             if result.cause not in ("unavailable", "rate_limited") and not has_larger:
                 return result  # the request itself is at odds with the model: other targets would say the same
 
-    async def _may_retry(self, quest: Quest, target: Target, failure: GatewayError, now: float) -> bool:
+    async def _may_retry(self, quest: Quest, target: Target, now: float) -> bool:
         """Is another attempt, at this target, within the budget? Waits before one is asked for the second time."""
         facts, wait_s = quest.facts, 0.0
         if target.name in facts.tried and not quest.has_waited:
-            if not (isinstance(failure, UpstreamFailure) and is_worth_repeating(failure)):
+            last = next(one for one in reversed(quest.call.attempts) if one.target == target.name)
+            if not last.is_repeatable:
                 return False
-            wait_s = backoff_s(quest.model.retries, len(facts.tried) - 1, self._rng)
-            asked_s = failure.retry_after_s or 0.0
-            if asked_s > _MAX_WAIT_S or now + max(wait_s, asked_s) >= facts.deadline_at:
+            asked_s = last.outcome.retry_after_s or 0.0 if last.outcome is not None else 0.0
+            wait_s = max(asked_s, backoff_s(quest.model.retries, len(facts.tried) - 1, self._rng))
+            if asked_s > _MAX_WAIT_S or now + wait_s + _MIN_LEFT_S >= facts.deadline_at:
                 return False
-            wait_s = max(wait_s, asked_s)
         if not self._router.may_retry(facts, now):
             return False
-        if wait_s:
-            await self._sleep(wait_s)
-        return True
+        if not wait_s:
+            return True
+        await self._sleep(wait_s)
+        plan = self._router.plan(facts, self._clock(), self._rng)  # it may have been drained meanwhile
+        return any(candidate.target is target for candidate in plan.candidates)
 
     async def _wait_for_one(self, quest: Quest, excluded: Sequence[Exclusion], now: float) -> bool:
         """Wait, once, for the first of the targets that may be asked again soon; False if that is not worth it."""
@@ -157,10 +162,15 @@ class Engine:
             second, again_s = self._router.hedge(quest.facts, first, sent_at, self._clock(), self._rng)
             if second is None:
                 return None, again_s
-            return self._attempt(quest, second.target), None
+            return start(second.target), None
+
+        def start(target: Target) -> Coroutine[Any, Any, Won | UpstreamFailure]:
+            report = self._begin(quest, target)
+            call.closing.callback(report.left)  # its task may be cancelled before it has run at all
+            return self._attempt(quest, target, report)
 
         result, others = await race(
-            self._attempt(quest, first.target), backup, lambda one: isinstance(one, Won), call.closing, self._sleep
+            start(first.target), backup, lambda one: isinstance(one, Won), call.closing, self._sleep
         )
         runners = call.attempts[begun:]
         winner = result.report.attempt if isinstance(result, Won) else None
@@ -174,16 +184,20 @@ class Engine:
             self._metrics.hedge("failed" if winner is None else "won" if winner is runners[1] else "lost")
         return result
 
-    async def _attempt(self, quest: Quest, target: Target) -> Won | UpstreamFailure:
-        call, now = quest.call, self._clock()
-        attempt = Attempt(target.name, target.model, target.provider, now)
-        patience, left_s = quest.model.patience, quest.facts.deadline_at - now
-        if left_s < (inf if patience.total_s is None else patience.total_s - _NEAR_S):
+    def _begin(self, quest: Quest, target: Target) -> Report:
+        """Count an attempt in. Not a coroutine: two calls of one turn must see each other."""
+        attempt = Attempt(target.name, target.model, target.provider, self._clock())
+        quest.call.attempts.append(attempt)
+        return Report(self._router, self._clock, quest.facts, attempt)
+
+    async def _attempt(self, quest: Quest, target: Target, report: Report) -> Won | UpstreamFailure:
+        call, attempt = quest.call, report.attempt
+        patience, left_s = quest.model.patience, quest.facts.deadline_at - attempt.started_at
+        is_hurried = left_s < (inf if patience.total_s is None else patience.total_s - _NEAR_S)
+        if is_hurried:
             patience = replace(patience, total_s=left_s)
-        call.attempts.append(attempt)
-        provider, request = self._providers[target.provider], request_for(target, quest.request, attempt)
-        report = Report(self._router, self._clock, quest.facts, attempt)
         try:
+            provider, request = self._providers[target.provider], request_for(target, quest.request, attempt)
             if request.stream:
                 stream = await provider.open_stream(target.model, request, patience)
                 report.opened()
@@ -193,24 +207,34 @@ class Engine:
             report.answered(call, answer.usage, answer.limits)
             return Won(report, body=answer.body)
         except UpstreamFailure as failure:
-            report.failed(failure)
-            if failure.cause == "context_length":
-                quest.facts = outgrown(quest.facts, target) or quest.facts
+            report.failed(failure, is_ours=is_hurried and self._is_haste(failure, left_s, patience, quest.facts))
+            attempt.is_repeatable = is_worth_repeating(failure)
+            quest.failed = attempt
+            larger = outgrown(quest.facts, target) if failure.cause == "context_length" else None
+            quest.has_larger = larger is not None
+            if larger is not None:
+                quest.facts = larger
             elif not failure.has_spare:
                 quest.facts = replace(quest.facts, tried=(*quest.facts.tried, target.name))
             return failure
         finally:
             report.left()
 
-    def _note_failover(self, call: Call, failure: GatewayError, next_target: Target) -> None:
-        if not call.attempts:
+    def _is_haste(self, failure: UpstreamFailure, left_s: float, patience: Patience, facts: Facts) -> bool:
+        """Was it cut short by the call's own deadline, before it had had what a stream has to begin?"""
+        fair_s = inf if patience.first_token_s is None else patience.first_token_s
+        is_over = self._clock() >= facts.deadline_at - _MIN_LEFT_S
+        return isinstance(failure, UpstreamTimeout) and left_s < fair_s and is_over
+
+    def _note_failover(self, quest: Quest, failure: GatewayError, next_target: Target) -> None:
+        call, failed = quest.call, quest.failed or (quest.call.attempts[-1] if quest.call.attempts else None)
+        if failed is None:
             return
-        failed = call.attempts[-1]
         self._metrics.failover(failed.provider, failure.kind)
         _logger.warning(
             "call %s: attempt %d at %s failed (%s); trying %s",
             call.id,
-            len(call.attempts),
+            call.attempts.index(failed) + 1,
             failed.target,
             failure.kind,
             next_target.name,

@@ -82,7 +82,10 @@ class History:
 
     def find(self, id: str) -> KeptCall | None:
         """The latest call with this id, the gateway's own or the client's `x-request-id`. O(n)."""
+        found = None
         for entry in reversed(self._entries):
-            if id in entry[:2]:
-                return KeptCall(*entry[:-1])
-        return None
+            if id == entry[0]:
+                return KeptCall(*entry[:-1])  # no client can stand in for an id of ours
+            if found is None and id == entry[1]:
+                found = entry
+        return None if found is None else KeptCall(*found[:-1])

@@ -21,13 +21,15 @@ async def race(
     closing: AsyncExitStack,
     pause: Pause,
 ) -> tuple[T, tuple[T, ...]]:
-    """What won, and what else had ended by then; if nobody won, the last to fail, and what failed before it.
+    """What won, and what else had ended by then; if nobody won, the last to fail, and what failed before it. What a
+    runner raises is raised if nobody won.
 
     `backup` gives the second runner; or none yet, and after how many seconds to ask again (None: never). Who loses is
     cancelled at once, and waited for when `closing` closes: the winner is not held up by it. `pause` sleeps.
     """
     running = [_start(first, closing)]
     ended: list[T] = []
+    broken: BaseException | None = None
     try:
         second, wait_s = backup()
         while True:
@@ -38,11 +40,15 @@ async def race(
             news = [runner for runner in running if runner.done()]
             for runner in news:
                 running.remove(runner)
-                ended.append(runner.result())
+                broken = broken or runner.exception()
+                if runner.exception() is None:
+                    ended.append(runner.result())
             won = next((one for one in ended if is_won(one)), None)
             if won is not None:
                 return won, tuple(one for one in ended if one is not won)
             if not running:
+                if broken is not None:
+                    raise broken
                 return ended[-1], tuple(ended[:-1])
             if wait_s is not None:
                 second, wait_s = backup()

@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import Self
 
 from proxy.chain.engine import Engine, Quest, Won
-from proxy.errors import UpstreamFailure
+from proxy.errors import UpstreamError, UpstreamFailure
 from proxy.observe import Metrics
 from proxy.providers import ChatStream
+from proxy.wire.failure import MalformedAnswer
 from proxy.wire.seam import Seam, tokens_in
 
 
@@ -44,7 +45,10 @@ class RescuedStream:
             if self._is_first:
                 self._seam.passed(block)
                 return block
-            block = self._seam.join(block)
+            try:
+                block = self._seam.join(block)
+            except MalformedAnswer as error:
+                raise UpstreamError(f"The stream was cut, and the rest does not continue it: {error}.") from error
             if block:
                 block, self._mark = self._mark + block, b""
                 return block
@@ -56,7 +60,9 @@ class RescuedStream:
         if request is None or failure.cause not in ("unavailable", "rate_limited"):
             raise failure
         await cut.broke(quest.call, self._stream, failure)
-        if len(quest.call.attempts) >= quest.max_attempts:
+        # No fallback can follow any more: what was kept back for them is free.
+        max_attempts = max(quest.max_attempts, quest.model.retries.max_attempts)
+        if len(quest.call.attempts) >= max_attempts:
             raise failure
         facts = replace(
             quest.facts,
@@ -64,13 +70,17 @@ class RescuedStream:
             first_token_at=None,
             input_tokens=quest.facts.input_tokens + tokens_in(request.text_so_far),
         )
-        following = Quest(quest.call, quest.model, request, facts, quest.max_attempts, failure, is_repeated=True)
+        following = Quest(
+            quest.call, quest.model, request, facts, max_attempts, failure, is_repeated=True, failed=cut.attempt
+        )
         won = await self._engine.pursue(following)
         if not isinstance(won, Won) or won.stream is None:
             self._metrics.rescue("failed")
             raise failure
         self._metrics.rescue("joined")
         quest.call.is_rescued = True
+        if won.stream.goes_on_exactly:
+            self._seam.go_on_exactly()
         self._quest = replace(following, request=quest.request)
         self._won, self._stream, self._is_first = won, won.stream, False
         self._mark = b": waystation: continued at %b\n\n" % won.report.attempt.target.encode()

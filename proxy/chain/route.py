@@ -5,6 +5,7 @@ engine's business.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from time import time
 from typing import Final
 
@@ -54,16 +55,25 @@ class Route:
         max_attempts = model.retries.max_attempts
         kept = sum(step.model is not None for step in steps)
         result = await self._ask(call, model, max(1, max_attempts - kept), None)
+        failures: list[GatewayError] = []
         for step in steps:
             if not isinstance(result, GatewayError):
-                break
-            if not _applies(step.cause, result):
+                return result
+            if not failures or failures[-1] is not result:
+                failures.append(result)
+            kept -= step.model is not None  # those that follow
+            if not any(_applies(step.cause, failure) for failure in failures):
                 continue
             if step.model is not None:
-                result = await self._ask(call, self._catalogue[step.model], max(max_attempts, kept + 1), result)
+                limit = max(max_attempts - kept, len(call.attempts) + 1)
+                result = await self._ask(call, self._catalogue[step.model], limit, result)
             elif step.static is not None:
                 return self._give_static(call, step.static, result)
-        return result
+        if not isinstance(result, GatewayError):
+            return result
+        call.fallback = None
+        # A fallback that is at odds with the request says nothing of the model that was asked for.
+        return failures[0] if failures and result.status < 500 and result.status != 429 else result
 
     def _give_static(self, call: Call, static: Static, failure: GatewayError) -> Answer | GatewayError:
         """The fixed answer. For the client it is one; for everybody who counts, the failure that it hides."""
@@ -86,7 +96,11 @@ class Route:
     ) -> Answer | GatewayError:
         """Ask one model; `failure` is what made us come here from another one."""
         call.fallback = None if model.name == call.model else model.name
-        quest = Quest(call, model, call.request, facts_of(call, model), max_attempts, failure)
+        facts = facts_of(call, model)
+        own_s = self._catalogue[call.model].patience.total_s
+        if failure is not None and own_s is not None:  # the call's deadline is that of the model that was named
+            facts = replace(facts, deadline_at=min(facts.deadline_at, call.received_at + own_s))
+        quest = Quest(call, model, call.request, facts, max_attempts, failure)
         won = await self._engine.pursue(quest)
         if not isinstance(won, Won):
             return won

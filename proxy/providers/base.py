@@ -25,6 +25,7 @@ class ChatStream(Protocol):
     """A streamed answer whose first event has come and is no error."""
 
     limits: RateLimits | None  #: what its headers said of the provider's limits
+    goes_on_exactly: bool  #: does it begin just where `ChatRequest.text_so_far` ends?
 
     @property
     def usage(self) -> Usage | None:

@@ -130,6 +130,7 @@ class OpenAIProvider:
             head = _names(response)
             stream = SSEStream(self.name, response, request, patience, self._scrub)
             stream.limits = self._limits(head, response, sent_at)
+            stream.goes_on_exactly = bool(request.text_so_far and self._dialect.resuming)
             try:
                 kind = head.get(b"content-type", b"").lower()
                 if b"text/event-stream" not in kind:

@@ -31,6 +31,7 @@ class SSEStream:
         self, provider: str, response: Response, request: ChatRequest, patience: Patience, scrub: Scrubber
     ) -> None:
         self.limits: RateLimits | None = None  #: see `ChatStream.limits`
+        self.goes_on_exactly = False  #: see `ChatStream.goes_on_exactly`
         self._provider = provider
         self._response = response
         self._scrub = scrub

@@ -8,12 +8,14 @@ included.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Final
 
 import orjson
 
 from proxy.wire.chat import ChatRequest
+from proxy.wire.failure import MalformedAnswer
 
 _DONE: Final = b"[DONE]"
 #: Blocks are read in pieces of so many bytes: nothing is parsed while a token comes, and no long answer is kept twice.
@@ -23,8 +25,15 @@ _MAX_OVERLAP: Final = 8_000
 #: An overlap this short may be chance: "he" after "the" repeats nothing. Other scripts say more with a character.
 _LEAST_OVERLAP: Final = 6
 _LEAST_OVERLAP_DENSE: Final = 3
+#: From here on, Unicode has the scripts of Chinese, Japanese and Korean.
+_FIRST_DENSE: Final = "\u2e80"
 #: How many characters the rest is asked to begin with.
 _REPEATED: Final = 40
+#: So much may stand before the repeated words: a quotation mark, a fence, "Sure, here is the rest:".
+_MAX_PREFACE: Final = 120
+_LEAST_ANCHOR: Final = 12
+#: A rest that begins as the answer did, and does not repeat it, is the answer anew.
+_SAME_START: Final = 16
 _INSTRUCTION: Final = (
     "Your last message was cut off in the middle. Send only the rest of it, without any comment. Begin by repeating "
     "exactly these last words of it, then go on as if there had been no interruption:"
@@ -65,7 +74,17 @@ def resuming_messages(text: str, in_words: bool) -> list[dict[str, str]]:
 class Seam:
     """One answer, however many streams it comes in."""
 
-    __slots__ = ("_head", "_held", "_is_joined", "_is_text", "_is_thinking", "_text", "_unread", "_unread_bytes")
+    __slots__ = (
+        "_anchor",
+        "_head",
+        "_held",
+        "_is_joined",
+        "_is_text",
+        "_is_thinking",
+        "_text",
+        "_unread",
+        "_unread_bytes",
+    )
 
     def __init__(self) -> None:
         self._head: dict[str, object] = {}  # what all chunks of an answer have in common; empty until one came
@@ -76,9 +95,12 @@ class Seam:
         self._unread_bytes = 0
         self._is_joined = True  # False: a continuation's beginning is withheld, in `_held`
         self._held = ""
+        self._anchor: re.Pattern[str] | None = None
 
     def passed(self, block: bytes) -> None:
         """A block of the answer went to the client."""
+        if not self._is_text:
+            return  # there is no going on: nothing more need be known
         self._unread.append(block)
         self._unread_bytes += len(block)
         if self._unread_bytes > _UNREAD_BYTES:
@@ -90,6 +112,7 @@ class Seam:
         if not self._is_text or self._is_thinking:
             return None
         self._is_joined, self._held = not self._text, ""
+        self._anchor = _anchor_of(self._text)
         spent = tokens_in(self._text)
         body = dict(request.body)
         for name in ("max_tokens", "max_completion_tokens"):
@@ -98,15 +121,25 @@ class Seam:
                 body[name] = max(min(cap, _LEAST_TOKENS), cap - spent)
         return replace(request, body=body, text_so_far=self._text)
 
+    def go_on_exactly(self) -> None:
+        """The rest begins where the text was cut: what looks like a repetition is none."""
+        self._is_joined = True
+
     def join(self, block: bytes) -> bytes:
-        """A block of the rest, as it continues the answer; empty if nothing is left of it."""
+        """A block of the rest, as it continues the answer; empty if nothing is left of it. Raises MalformedAnswer if it
+        is another answer.
+        """
         out = []
         for event in block.split(b"\n\n")[:-1]:
             payload = event.removeprefix(b"data: ")
             if payload == _DONE:
                 out += [*self._rest(), event]
                 continue
-            chunk = orjson.loads(payload)
+            try:
+                chunk = orjson.loads(payload)
+            except orjson.JSONDecodeError:  # let through unread upstream: nothing of it can be joined, nothing is lost
+                out += [*self._rest(), event]
+                continue
             chunk.update(self._head)
             if self._join_choices(chunk):
                 out.append(b"data: " + orjson.dumps(chunk))
@@ -141,10 +174,19 @@ class Seam:
         held = self._held.lstrip()
         if not is_last and (not held or (len(held) < _MAX_OVERLAP and held in self._text[-_MAX_OVERLAP:])):
             return ""
-        self._is_joined = True
         cut = overlap(self._text, held)
+        if not cut and self._anchor is not None:
+            found = self._anchor.search(held, 0, 2 * _MAX_PREFACE)
+            if found is not None:
+                self._is_joined = True
+                return _after(self._text, held[found.end() :])
+            if not is_last and len(held) < _MAX_PREFACE:
+                return ""
+        self._is_joined = True
         if cut:
             return held[cut:]
+        if len(self._text) > _SAME_START and held.startswith(self._text[:_SAME_START]):
+            raise MalformedAnswer("it starts again, in other words")
         bare = self._text.rstrip()
         cut = 0 if bare == self._text else overlap(bare, held)
         return held[cut:].lstrip() if cut else self._held
@@ -157,16 +199,23 @@ class Seam:
         return [b"data: " + orjson.dumps(chunk)] if text else []
 
     def _read(self) -> None:
+        texts: list[str] = []
         for block in self._unread:
             for event in block.split(b"\n\n")[:-1]:
-                self._read_event(event.removeprefix(b"data: "))
+                self._read_event(event.removeprefix(b"data: "), texts)
+        if texts:
+            self._text += "".join(texts)  # once: each += copies all that has come
         self._unread.clear()
         self._unread_bytes = 0
 
-    def _read_event(self, payload: bytes) -> None:
-        chunk = None if payload == _DONE else orjson.loads(payload)
+    def _read_event(self, payload: bytes, texts: list[str]) -> None:
+        try:
+            chunk = None if payload == _DONE else orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            chunk = None  # chunks of one shape pass unread: what is in it nobody knows, so there is no going on
         if chunk is None or not chunk.get("choices"):
-            self._is_text = False  # the answer was over
+            # Over, or (Azure's first chunk) a word on the prompt.
+            self._is_text = self._is_text and chunk is not None and chunk.get("usage") is None
             return
         if not self._head:
             self._head = {name: chunk[name] for name in _COMMON if name in chunk}
@@ -174,7 +223,7 @@ class Seam:
         delta = choice.get("delta") or {}
         content = delta.get("content")
         if isinstance(content, str) and content:
-            self._text += content
+            texts.append(content)
             self._is_thinking = False
         elif any(delta.get(name) for name in _THOUGHTS):
             self._is_thinking = True
@@ -191,9 +240,21 @@ def overlap(before: str, after: str) -> int:
     """How many characters at the start of `after` repeat the end of `before`; 0 if they may do so by chance."""
     for length in range(min(len(before), len(after), _MAX_OVERLAP), 0, -1):
         if before.endswith(after[:length]):
-            least = _LEAST_OVERLAP if after[:length].isascii() else _LEAST_OVERLAP_DENSE
+            is_dense = any(character >= _FIRST_DENSE for character in after[:length])
+            least = _LEAST_OVERLAP_DENSE if is_dense else _LEAST_OVERLAP
             return length if length >= min(least, len(before)) else 0
     return 0
+
+
+def _anchor_of(text: str) -> re.Pattern[str] | None:
+    """Finds the words that the rest was asked to begin with, whatever the blanks between them."""
+    words = last_words(text).split()
+    return re.compile(r"\s+".join(map(re.escape, words))) if sum(map(len, words)) >= _LEAST_ANCHOR else None
+
+
+def _after(text: str, rest: str) -> str:
+    blanks = text[len(text.rstrip()) :]
+    return rest[len(blanks) :] if rest.startswith(blanks) else rest.lstrip()
 
 
 def last_words(text: str) -> str:

@@ -76,4 +76,6 @@ def _admitted(name: str, ordered: Sequence[Candidate], facts: Facts, fleet: Flee
             fresh.append(candidate)
     if len(tried) > 1:
         tried.sort(key=lambda candidate: rank_last(candidate.target, facts))
+    if not (fresh or tried):
+        shut.sort(key=lambda candidate: candidate.target.name in facts.tried)
     return Plan(name, (*fresh, *tried) or tuple(shut), tuple(excluded))

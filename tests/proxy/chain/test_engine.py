@@ -1,9 +1,11 @@
 import asyncio
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from proxy.call import Answer
+from proxy.chain.catalogue import Catalogue
 from proxy.errors import (
     GatewayError,
     Overloaded,
@@ -16,9 +18,10 @@ from proxy.errors import (
     UpstreamUnavailable,
 )
 from proxy.providers import Patience
+from proxy.wire.answer import ChatAnswer
 from proxy.wire.chat import ChatRequest
 from proxy.wire.usage import Usage
-from routing import Candidate, Facts, Router, Target
+from routing import Candidate, Facts, RetrySettings, Router, Target
 from tests.calls import ScriptedProvider, ScriptedStream, a_call
 from tests.routes import DOWN, OK, Bench, rejected
 
@@ -322,3 +325,68 @@ async def test_a_moment_is_given_once_and_never_past_the_deadline() -> None:
     hurried = Bench([ScriptedProvider("a", [asking_for(1.0)])], patience=Patience(1, 5, 5, 0.5))
     call, _ = await hurried.ask()
     assert (len(call.attempts), hurried.slept) == (1, [])
+
+
+async def test_a_second_attempt_counts_among_the_attempts_from_the_start() -> None:
+    bench = hedging(Silent("a", ScriptedStream([])), Silent("b", ScriptedStream([])))
+    model = replace(bench.route._catalogue["chat"], retries=RetrySettings(max_attempts=1))
+    bench.route._catalogue = Catalogue([model])
+    call = a_call(stream=True)
+    asking = asyncio.create_task(bench.ask(call))
+    await asyncio.sleep(0.01)
+    assert [one.target for one in call.attempts] == ["a/m"]
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await call.closing.aclose()
+
+
+async def test_a_target_that_refused_a_call_as_too_long_is_not_asked_again() -> None:
+    bench = hedging(ScriptedProvider("a", [rejected("context_length")]), ScriptedProvider("b", [DOWN]))
+    call, _ = await bench.ask(a_call(stream=True))
+    assert [one.target for one in call.attempts].count("a/m") == 1
+
+
+async def test_another_credential_costs_no_second_place_in_the_retry_budget_and_no_other_target() -> None:
+    refused = UpstreamAuthError("no")
+    refused.has_spare = True
+    bench = Bench([ScriptedProvider("a", [refused, OK]), ScriptedProvider("b", [OK])])
+    call, _ = await bench.ask()
+    assert [one.target for one in call.attempts] == ["a/m", "a/m"]
+    assert len(call.plans) == 1
+
+
+async def test_what_one_target_said_forbids_no_other_to_be_asked_again() -> None:
+    bench = Bench([ScriptedProvider("a", [DOWN, OK]), ScriptedProvider("b", [rejected("rate_limited", 429)])])
+    call, answer = await bench.ask()
+    assert isinstance(answer, Answer)
+    assert [one.target for one in call.attempts] == ["a/m", "b/m", "a/m"]
+
+
+async def test_a_client_in_a_hurry_is_no_fault_of_the_target() -> None:
+    late = UpstreamTimeout("late")
+
+    class Late(ScriptedProvider):
+        async def answer(self, model: str, request: ChatRequest, patience: Patience) -> ChatAnswer:
+            assert patience.total_s is not None
+            bench.now += patience.total_s
+            raise late
+
+    bench = Bench([Late("a", [OK])])
+    for _ in range(8):
+        call = a_call(headers={b"x-stainless-read-timeout": b"0.5"}, received_at=bench.now)
+        assert (await bench.ask(call))[1] is late
+    assert bench.router.fleet["a/m"].breaker.state(bench.now) == "closed"
+    assert bench.router.fleet["a/m"].health.p_ok(bench.now) > 0.9
+
+
+async def test_a_target_that_is_drained_while_a_call_waits_for_it_is_not_asked() -> None:
+    bench = Bench([ScriptedProvider("a", [DOWN, DOWN, OK])])
+
+    async def drain(seconds: float) -> None:
+        bench.router.fleet["a/m"].drained_until = bench.now + 60
+
+    bench.route._engine._sleep = drain
+    call, error = await bench.ask()
+    assert error is DOWN
+    assert len(call.attempts) == 1

@@ -79,3 +79,15 @@ def test_of_a_failure_behind_a_fixed_answer_the_failure_is_kept() -> None:
     kept = history.find("req_1")
     assert kept is not None
     assert (kept.status, kept.fallback) == (503, "static")
+
+
+def test_no_client_can_take_the_place_of_another_call_by_its_id() -> None:
+    history, victim, thief = History(), a_call(), a_call()
+    victim.id = victim.request_id = thief.request_id = "req_victim"
+    thief.id = "req_thief"
+    for call in (victim, thief):
+        call.plans.append((0.0, Facts("chat", stream=False), Plan("balanced", ())))
+        history.keep(call)
+    found = history.find("req_victim")
+    assert found is not None
+    assert found.id == "req_victim"

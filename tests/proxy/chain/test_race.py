@@ -139,12 +139,20 @@ async def test_a_cancelled_race_leaves_nobody_running() -> None:
     assert course.second.is_cancelled
 
 
-async def test_what_breaks_is_raised_and_the_other_is_cancelled() -> None:
+async def test_what_breaks_is_raised_if_nobody_wins_and_spoils_nothing_else() -> None:
     async def broken() -> str:
         raise RuntimeError("a bug")
 
-    course = Course(looks=0)
-    with pytest.raises(RuntimeError):
-        await race(broken(), course.backup, lambda word: True, course.closing, course.pause)
-    await course.closing.aclose()
-    assert not course.second.is_started or course.second.is_cancelled
+    for word in ("won", "down"):
+        course = Course(looks=0)
+        running = asyncio.create_task(
+            race(broken(), course.backup, lambda one: one == "won", course.closing, course.pause)
+        )
+        await settle()
+        course.second.end(word)
+        if word == "won":
+            assert await running == ("won", ())
+        else:
+            with pytest.raises(RuntimeError):
+                await running
+        await course.closing.aclose()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import pytest
 
 from proxy.call import Answer, Call
+from proxy.chain.catalogue import Fallback
 from proxy.errors import GatewayError, UpstreamError, UpstreamRejected, UpstreamTimeout
 from proxy.wire.usage import Usage
 from tests.calls import ScriptedProvider, ScriptedStream, a_call
@@ -129,3 +130,35 @@ async def test_no_attempt_is_left_in_flight() -> None:
     fleet = bench.router.fleet
     assert [fleet[name].in_flight for name in fleet] == [0, 0, 0]
     assert fleet["a/m"].health.p_cut(bench.now) > fleet["c/m"].health.p_cut(bench.now)
+
+
+async def test_attempts_kept_back_for_fallbacks_are_free_once_the_answer_has_begun() -> None:
+    providers = [ScriptedProvider("a", [begun(TEXT[:20])]), ScriptedProvider("b", [whole(TEXT[20:])])]
+    steps = [Fallback("unavailable", "large")] * 3
+    bench = Bench(providers, steps, ScriptedProvider("big", [DOWN]), is_rescued=True)
+    _, got, error = await read(bench)
+    assert (text_of(got), error) == (TEXT, None)
+
+
+async def test_a_target_that_goes_on_exactly_is_taken_at_its_word() -> None:
+    rest = whole("-----------", " end")
+    rest.goes_on_exactly = True
+    _, got, error = await read(rescuing([begun("-----------")], rest))
+    assert (text_of(got), error) == ("-" * 22 + " end", None)
+
+
+async def test_a_rest_that_is_another_answer_ends_in_an_error() -> None:
+    _, got, error = await read(
+        rescuing([begun(TEXT[:30])], whole(TEXT[:20] + "leapt over a cat, and then some more of it"))
+    )
+    assert isinstance(error, UpstreamError)
+    assert "does not continue" in error.message
+    assert text_of(got) == TEXT[:30]
+
+
+async def test_a_limit_that_strikes_in_mid_stream_is_waited_out() -> None:
+    limited = rejected("rate_limited", 429)
+    limited.retry_after_s = 20.0
+    bench = rescuing([begun(TEXT[:20], end=limited)], whole(TEXT[20:]))
+    await read(bench)
+    assert bench.router.fleet["a/m"].pacer.is_blocked(bench.now)

@@ -8,8 +8,11 @@ from proxy.errors import (
     ContextLengthExceeded,
     GatewayError,
 )
+from proxy.providers import Patience
 from tests.calls import ScriptedProvider, a_call
 from tests.routes import DOWN, OK, Bench, rejected
+
+NO = rejected(None)
 
 
 @pytest.mark.parametrize(
@@ -109,3 +112,33 @@ async def test_a_fallback_without_room_is_waited_for_as_well_as_the_model_itself
     _, error = await bench.ask()
     assert isinstance(error, AtCapacity)
     assert error.waits_s == {"a/m": 20.0, "big/l": 5.0}
+
+
+async def test_a_fallback_that_is_at_odds_with_the_request_hides_no_outage() -> None:
+    bench = Bench([ScriptedProvider("a", [DOWN])], [Fallback("unavailable", "large")], ScriptedProvider("big", [NO]))
+    call, error = await bench.ask()
+    assert error is DOWN
+    assert call.fallback is None
+    steps = [Fallback("unavailable", "large"), Fallback("unavailable", None, Static("Later."))]
+    _, answer = await Bench([ScriptedProvider("a", [DOWN])], steps, ScriptedProvider("big", [NO])).ask()
+    assert isinstance(answer, Answer)
+    assert answer.source == "static"
+
+
+async def test_the_calls_deadline_is_that_of_the_model_that_was_named() -> None:
+    large = ScriptedProvider("big", [OK])
+    bench = Bench([ScriptedProvider("a", [DOWN])], [Fallback("unavailable", "large")], large, Patience(1, 5, 5, 10))
+    bench.now = 9.0
+    call = a_call(received_at=0.0)
+    call.model = "chat"
+    await bench.ask(call)
+    left_s = large.patience[0].total_s
+    assert left_s is not None
+    assert left_s <= 1.0
+
+
+async def test_attempts_are_bounded_over_all_fallbacks_and_each_has_one() -> None:
+    steps = [Fallback("unavailable", "large"), Fallback("unavailable", "large")]
+    large = ScriptedProvider("big", [DOWN])
+    call, _ = await Bench([ScriptedProvider("a", [DOWN])], steps, large).ask()
+    assert [attempt.provider for attempt in call.attempts] == ["a", "a", "big", "big"]

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.wire.chat import ChatRequest, parse_chat_request
+from proxy.wire.failure import MalformedAnswer
 from proxy.wire.seam import Seam, can_be_resumed, last_words, overlap, resuming_messages, tokens_in
 from tests.fakes import sse_chunks, sse_event
 
@@ -199,3 +200,50 @@ def test_a_model_is_told_in_words_to_go_on_unless_it_needs_none() -> None:
 
 def test_tokens_are_guessed_by_bytes() -> None:
     assert (tokens_in("abcdefgh"), tokens_in("字字字字")) == (2, 3)
+
+
+@pytest.mark.parametrize("before", ['"', "...", "…", "```\n", "Sure, here is the rest:\n\n", " \n"])
+def test_what_stands_before_the_repeated_words_is_left_out(before: str) -> None:
+    seam = cut_after(TEXT[:60])
+    rest = joined(seam, chunk({"content": before}), chunk({"content": last_words(TEXT[:60]) + TEXT[60:]}, "stop"))
+    assert TEXT[:60] + text_of(rest) == TEXT
+
+
+def test_blanks_between_the_repeated_words_may_differ() -> None:
+    code = "def f(a):\n    return sum(\n        one for"
+    seam = cut_after(code)
+    rest = joined(seam, chunk({"content": " ".join(last_words(code).split()) + " two in a)"}, "stop"))
+    assert text_of(rest) == " two in a)"
+
+
+def test_an_event_that_nobody_can_read_ends_the_chance_of_going_on_and_nothing_else() -> None:
+    half = b'data: {"choices":[{"index":0,"delta":{"content":"\\ud83d"}}]}\n\n'
+    seam = Seam()
+    seam.passed(half)
+    assert seam.resume(request()) is None
+    assert cut_after(TEXT[:30]).join(half) == half
+
+
+def test_azures_word_on_the_prompt_is_not_the_end() -> None:
+    seam = Seam()
+    seam.passed(sse_event({"id": "", "choices": [], "prompt_filter_results": []}))
+    seam.passed(chunk({"content": "Half"}))
+    asked = seam.resume(request())
+    assert asked is not None
+    assert asked.text_so_far == "Half"
+
+
+def test_an_answer_anew_in_other_words_is_no_rest() -> None:
+    seam = cut_after(TEXT[:60])
+    with pytest.raises(MalformedAnswer):
+        joined(seam, chunk({"content": TEXT[:20] + "leapt"}), chunk({}, "stop"))
+
+
+def test_a_long_answer_is_joined_once_and_not_at_every_token() -> None:
+    seam = Seam()
+    block = chunk({"content": "abcd"})
+    for _ in range(100_000):
+        seam.passed(block)
+    asked = seam.resume(request())
+    assert asked is not None
+    assert len(asked.text_so_far) == 400_000

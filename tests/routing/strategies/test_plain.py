@@ -90,3 +90,15 @@ def test_a_context_that_is_surely_too_small_is_left_out_and_one_that_probably_is
     plan = strategy(targets, joined(*targets)).plan(facts, 0, RNG)
     assert names(plan.candidates) == ["c", "b"]
     assert [(item.target.model, item.unfit) for item in plan.excluded] == [("a", "context")]
+
+
+@pytest.mark.parametrize("strategy", [RoundRobin, Weighted])
+def test_in_need_a_target_is_asked_again_only_after_all_others(strategy: type[RoundRobin] | type[Weighted]) -> None:
+    targets = [a_target(name) for name in "abc"]
+    fleet = joined(*targets)
+    for target in targets:
+        fleet[target.name].breaker.cool_down(60, 0.0)
+    plans, tried = strategy(targets, fleet), tuple[str, ...]()
+    for _ in range(3):
+        tried += (plans.plan(Facts("chat", stream=False, tried=tried), 1.0, Random(1)).candidates[0].target.name,)
+    assert len(set(tried)) == 3
