@@ -171,6 +171,8 @@ class Hurried(Router):
         self, facts: Facts, first: Candidate, sent_at: float, now: float, rng: Random
     ) -> tuple[Candidate | None, float | None]:
         [other] = [name for name in self.fleet if name != first.target.name]
+        if other in facts.tried:
+            return None, None
         provider, model = other.split("/")
         return Candidate(Target(other, provider, model), "hedge"), None
 
@@ -249,7 +251,7 @@ async def test_two_attempts_that_fail_both_count_as_tried() -> None:
     call, error = await bench.ask(a_call(stream=True))
     assert error is DOWN
     assert len(call.attempts) == 4
-    assert hedges(bench, "failed") == 2
+    assert hedges(bench, "failed") == 1
 
 
 async def test_a_client_that_leaves_during_a_race_leaves_nobody_running() -> None:
