@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from random import Random
 from time import monotonic, time
 
+from proxy.accounting import PriceBook, PriceTable
 from proxy.api import Exchange, Surface
 from proxy.chain import (
     Admission,
@@ -69,6 +70,7 @@ class Gateway:
         self._history = History()
         self._trace = Trace(metrics, log, monotonic, self._history)
         self._fleet = Fleet()
+        self._price_table = PriceTable()
         self._retiring: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self.exchanges: set[Exchange] = set()
@@ -141,7 +143,10 @@ class Gateway:
             for name, settings in config.providers.items()
         }
         catalogue = Catalogue([_describe_model(name, settings) for name, settings in config.models.items()])
-        router = Router({name: group_of(settings) for name, settings in config.models.items()}, self._fleet)
+        book = PriceBook(config, self._price_table, time())
+        router = Router(
+            {name: group_of(name, settings, book, time()) for name, settings in config.models.items()}, self._fleet
+        )
         keyring = client_keyring(config.teams)
         engine = Engine(router, providers, self._metrics, monotonic, Random())
         route = Route(engine, catalogue, self._metrics)
@@ -160,6 +165,7 @@ class Gateway:
             metrics=self._metrics,
             router=router,
             history=self._history,
+            book=book,
             max_body_bytes=config.server.max_body_bytes,
             comment_every_s=config.server.keepalive_comment_s,
             config_hash=loaded.config_hash,

@@ -7,13 +7,14 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict
 from math import exp, inf
-from time import monotonic
+from time import monotonic, time
 from typing import Final
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proxy.accounting import PriceBook
 from proxy.api.admin import identify_changer
 from proxy.api.json_response import json_response
 from proxy.api.surface import Desk
@@ -88,7 +89,10 @@ class TargetsEndpoint:
             "strategy": explanation.strategy,
             "objective_ttft_s": model.ttft_s,
             "miss_usd": explanation.miss_usd,
-            "candidates": [_describe(verdict) for verdict in explanation.verdicts],
+            "candidates": [
+                {**_describe(verdict), **_price_source(surface.book, model.name, verdict)}
+                for verdict in explanation.verdicts
+            ],
         }
         if isinstance(team := body.get("team"), str):
             answer["team_may_use_it"] = self._may_use(team, model)
@@ -172,4 +176,14 @@ def _describe(verdict: Verdict) -> dict[str, object]:
         "price_usd_per_mtok": None if price is None else asdict(price),
         "estimate": None if estimate is None else asdict(estimate),
         "margin_usd": verdict.margin_usd,
+    }
+
+
+def _price_source(book: PriceBook, model: str, verdict: Verdict) -> dict[str, object]:
+    """Who says what the target costs: `config`, `table`, `simulated`, or null where nobody does."""
+    tariff = book.tariff(model, verdict.target.name, time())
+    prices = None if tariff is None else tariff.prices
+    return {
+        "price_source": None if prices is None else prices.source,
+        "price_version": None if prices is None else prices.version,
     }

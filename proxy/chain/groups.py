@@ -6,16 +6,17 @@ from __future__ import annotations
 
 from typing import Literal, cast
 
+from proxy.accounting import PriceBook, Tariff
 from proxy.config import ModelConfig, SloConfig, TargetConfig
 from routing import Capacity, Group, Objective, Price, RetrySettings, Target
 from routing.needs import DROPPABLE
 
 
-def group_of(settings: ModelConfig) -> Group:
-    """One configured model, as a Router takes it."""
+def group_of(name: str, settings: ModelConfig, book: PriceBook, now_s: float) -> Group:
+    """One configured model, as a Router takes it, at the prices of now (Unix time)."""
     slo, retries = settings.slo or SloConfig(), settings.retries
     return Group(
-        targets=[_target_of(target) for target in settings.targets],
+        targets=[_target_of(target, book.tariff(name, name_target(target), now_s)) for target in settings.targets],
         strategy=settings.strategy,
         objective=Objective(slo.ttft_s, slo.ttft_within),
         hedge_share=settings.hedge.max_extra_cost,
@@ -36,16 +37,13 @@ def lacks_of(settings: TargetConfig) -> frozenset[str]:
     )
 
 
-def _target_of(settings: TargetConfig) -> Target:
-    price, capacity = settings.price_usd_per_mtok, settings.capacity
-    cached = price.cached_input if price is not None else None
+def _target_of(settings: TargetConfig, tariff: Tariff | None) -> Target:
+    capacity = settings.capacity
     return Target(
         name=name_target(settings),
         provider=settings.provider,
         model=settings.model,
-        price=None
-        if price is None
-        else Price(float(price.input), float(price.output), None if cached is None else float(cached)),
+        price=_price_of(tariff),
         capacity=Capacity(
             capacity.rpm,
             capacity.tpm,
@@ -55,4 +53,16 @@ def _target_of(settings: TargetConfig) -> Target:
         lacks=lacks_of(settings),
         drop_params=settings.drop_params,
         weight=float(settings.weight),
+    )
+
+
+def _price_of(tariff: Tariff | None) -> Price | None:
+    """What routing compares: the prices of a short call at load time. What is simulated would always be cheapest."""
+    if tariff is None or tariff.prices.source == "simulated":
+        return None
+    rates = tariff.prices.rates
+    return Price(
+        float(rates.input),
+        float(rates.output),
+        None if rates.cached_input == rates.input else float(rates.cached_input),
     )

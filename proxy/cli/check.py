@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from time import time
 
+from proxy.accounting import PriceBook, PriceTable
 from proxy.config import ConfigFaults, Fault, Loaded, default_config_path, environment, json_schema, load, load_default
 
 #: Stands for the client key that `serve` would make up for the embedded default.
@@ -47,9 +51,10 @@ def run(args: argparse.Namespace) -> int:
 def load_config(path: Path | None) -> Loaded:
     """The config in a file, or the embedded one. Raises ConfigFaults."""
     environ = environment()
+    has_price = partial(PriceTable().knows, at=datetime.now(UTC))
     if path is None:
-        return load_default({**environ, "WAYSTATION_KEY": environ.get("WAYSTATION_KEY") or _ANY_KEY})
-    return load(path, environ)
+        return load_default({**environ, "WAYSTATION_KEY": environ.get("WAYSTATION_KEY") or _ANY_KEY}, has_price)
+    return load(path, environ, has_price=has_price)
 
 
 def print_faults(path: Path, error: ConfigFaults, *, as_json: bool) -> None:
@@ -83,5 +88,22 @@ def _print_json(path: Path, faults: Sequence[Fault], warnings: Sequence[Fault], 
         "config_hash": None if loaded is None else loaded.config_hash,
         "faults": [asdict(fault) for fault in faults],
         "warnings": [asdict(fault) for fault in warnings],
+        "prices": [] if loaded is None else list(_prices(loaded)),
     }
     print(json.dumps(report, indent=2))
+
+
+def _prices(loaded: Loaded) -> Iterator[Mapping[str, object]]:
+    """What each target costs today, and who says so; null where nobody does."""
+    now_s = time()
+    book = PriceBook(loaded.config, PriceTable(), now_s)
+    for model, target in book:
+        tariff = book.tariff(model, target, now_s)
+        prices = None if tariff is None else tariff.prices
+        yield {
+            "model": model,
+            "target": target,
+            "source": None if prices is None else prices.source,
+            "version": None if prices is None else prices.version,
+            "usd_per_mtok": None if prices is None else {k: float(v) for k, v in asdict(prices.rates).items()},
+        }

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from time import time
 from typing import Final
 
+from proxy.accounting import PriceBook, PriceTable
 from proxy.chain import group_of
 from proxy.cli.latencies import Latency, assume, latencies, standing_faults
 from proxy.config import Config, ModelConfig
@@ -111,7 +113,9 @@ class Rehearsal:
         groups = {}
         for config in (self._new, self._old):
             if config is not None and name in config.models:
-                groups[id(config)] = group_of(config.models[name])
+                now_s = time()
+                book = PriceBook(config, PriceTable(), now_s)
+                groups[id(config)] = group_of(name, config.models[name], book, now_s)
         everybody = {target.name: target for group in reversed(groups.values()) for target in group.targets}
         assumed = assume(everybody.values())
 
@@ -153,7 +157,7 @@ def _notes(side: Side) -> list[str]:
             " GET /admin/v1/targets of a gateway that serves them, and give it with --targets"
         )
     if unpriced := [target.name for target in side.group.targets if target.price is None]:
-        notes.append(f"no price_usd_per_mtok, so it counts as $0 here: {', '.join(unpriced)}")
+        notes.append(f"no price is known, so it counts as $0 here: {', '.join(unpriced)}")
     if side.settings.fallbacks:
         notes.append("fallbacks are not simulated: what they would have answered counts as a failure")
     return notes

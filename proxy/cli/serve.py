@@ -14,10 +14,13 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import uvloop
 
+from proxy.accounting import PriceTable
 from proxy.api import admin_face, client_face
 from proxy.app import Gateway
 from proxy.cli.listener import Limits, Listener, max_connections
@@ -88,12 +91,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _source(path: Path | None) -> Source:
+    table = PriceTable()
     if path is not None:
-        return Source(path, lambda: load(path, environment()), None, {})
+        return Source(path, lambda: load(path, environment(), has_price=_known_now(table)), None, {})
     environ = environment()
     key = environ.get("WAYSTATION_KEY") or f"sk-way-{secrets.token_urlsafe(24)}"
     found = detected(environ).found
-    return Source(default_config_path(), lambda: load_default({**environment(), "WAYSTATION_KEY": key}), key, found)
+
+    def load_embedded() -> Loaded:
+        return load_default({**environment(), "WAYSTATION_KEY": key}, _known_now(table))
+
+    return Source(default_config_path(), load_embedded, key, found)
+
+
+def _known_now(table: PriceTable) -> Callable[[Mapping[str, object], str], bool]:
+    return partial(table.knows, at=datetime.now(UTC))
 
 
 def _bind(config: Config, port: int | None) -> list[socket.socket]:

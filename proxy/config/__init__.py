@@ -7,7 +7,7 @@ from proxy.config.load import Loaded, load
 from proxy.config.reload import changes
 from proxy.config.schema import Config, json_schema
 from proxy.config.schema_fields import Address
-from proxy.config.schema_models import FallbackConfig, ModelConfig, SloConfig, TargetConfig
+from proxy.config.schema_models import FallbackConfig, ModelConfig, PriceConfig, SloConfig, TargetConfig
 from proxy.config.schema_providers import ProviderConfig
 from proxy.config.schema_teams import AdminConfig, KeyConfig, TeamConfig
 
@@ -21,6 +21,7 @@ __all__ = [
     "KeyConfig",
     "Loaded",
     "ModelConfig",
+    "PriceConfig",
     "ProviderConfig",
     "SloConfig",
     "TargetConfig",

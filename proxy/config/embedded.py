@@ -7,6 +7,7 @@ from pathlib import Path
 
 from proxy.config.detect import Detected, detect
 from proxy.config.load import Loaded, load
+from proxy.config.verify_prices import HasPrice
 
 
 def default_config_path() -> Path:
@@ -20,7 +21,8 @@ def detected(environ: Mapping[str, str]) -> Detected:
     return detect(environ)
 
 
-def load_default(environ: Mapping[str, str]) -> Loaded:
+def load_default(environ: Mapping[str, str], has_price: HasPrice | None = None) -> Loaded:
     """The embedded default and the providers found in the environment. Raises ConfigFaults."""
     found = detect(environ)
-    return load(default_config_path(), environ, {"providers": found.providers, "models": found.models})
+    added = {"providers": found.providers, "models": found.models}
+    return load(default_config_path(), environ, added, has_price)

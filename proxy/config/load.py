@@ -19,6 +19,7 @@ from proxy.config.interpolate import UnresolvedError, interpolate
 from proxy.config.places import Place, Places
 from proxy.config.schema import Config, masked, validate
 from proxy.config.verify import verify
+from proxy.config.verify_prices import HasPrice
 
 _MAX_FILE_BYTES: Final = 1_000_000
 _MAX_DEPTH: Final = 40
@@ -45,10 +46,15 @@ class Loaded:
     config_hash: str  #: 12 hex digits of what the config says, secrets left out
 
 
-def load(path: FilePath, environ: Mapping[str, str], added: Mapping[str, object] | None = None) -> Loaded:
+def load(
+    path: FilePath,
+    environ: Mapping[str, str],
+    added: Mapping[str, object] | None = None,
+    has_price: HasPrice | None = None,
+) -> Loaded:
     """The config in a file. Raises ConfigFaults with all that is wrong.
 
-    `environ` is what `${VAR}` refers to; `added` is merged into the top level's mappings.
+    `environ` is what `${VAR}` refers to; `added` is merged into the top level's mappings; for `has_price` see `verify`.
     """
     places = Places(str(path))
     try:
@@ -64,10 +70,16 @@ def load(path: FilePath, environ: Mapping[str, str], added: Mapping[str, object]
         line = data.count(b"\n", 0, error.start) + 1
         places.fault((line, 1), (), f"the file is not UTF-8 (byte {error.start:,})")
         raise ConfigFaults(places.faults()) from None
-    return load_text(text, environ, str(path), added)
+    return load_text(text, environ, str(path), added, has_price)
 
 
-def load_text(text: str, environ: Mapping[str, str], file: str, added: Mapping[str, object] | None = None) -> Loaded:
+def load_text(
+    text: str,
+    environ: Mapping[str, str],
+    file: str,
+    added: Mapping[str, object] | None = None,
+    has_price: HasPrice | None = None,
+) -> Loaded:
     """As `load`, from a text that is called `file`."""
     places = Places(file)
     root = _compose(places, text)
@@ -75,7 +87,7 @@ def load_text(text: str, environ: Mapping[str, str], file: str, added: Mapping[s
     if added and isinstance(data, dict):
         data = merge(data, added)
         places.added = {(section, name) for section, more in added.items() if isinstance(more, dict) for name in more}
-    findings = verify(data)
+    findings = verify(data, has_price)
     checked = validate(data)
     for finding in (*findings, *(checked if isinstance(checked, list) else ())):
         if not finding.is_warning:

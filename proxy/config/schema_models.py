@@ -50,6 +50,12 @@ class PriceConfig(Section):
         None, description="Input tokens read from the provider's cache; default: as input."
     )
     output: _Price = Field(description="Output tokens.")
+    cache_write: _Price | None = Field(
+        None, description="Input tokens written to the provider's cache; default: as input."
+    )
+    reasoning: _Price | None = Field(None, description="Output tokens of reasoning; default: as output.")
+    audio_input: _Price | None = Field(None, description="Input tokens of audio; default: as input.")
+    audio_output: _Price | None = Field(None, description="Output tokens of audio; default: as output.")
 
 
 class TargetConfig(Section):

@@ -125,7 +125,9 @@ class AccountingConfig(Section):
     """How calls are counted."""
 
     timezone: Text = Field("UTC", description="Time zone of days, weeks and months in quotas and reports.")
-    unpriced: Literal["warn", "refuse"] = Field("warn", description="What happens to a call whose model has no price.")
+    unpriced: Literal["warn", "refuse"] = Field(
+        "warn", description="A target without a price: warn, and its calls count as zero; or refuse the config."
+    )
     tag_keys: tuple[Text, ...] = Field((), description="Tags that calls may carry.")
 
 

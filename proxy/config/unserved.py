@@ -15,7 +15,8 @@ _UNSERVED: Final[tuple[tuple[tuple[str, ...], frozenset[object]], ...]] = tuple(
     for pattern, harmless in (
         ("server.trusted_proxies", ()),
         ("state", ()),
-        ("accounting", ()),
+        ("accounting.timezone", ("UTC",)),
+        ("accounting.tag_keys", ()),
         ("cache", ()),
         ("notify.webhook", (None,)),
         ("models.*.slo.success", ()),

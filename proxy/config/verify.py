@@ -16,14 +16,19 @@ from proxy.config.plain import entries as _entries
 from proxy.config.plain import sections as _sections
 from proxy.config.unserved import unserved
 from proxy.config.verify_models import check_drops, check_objectives
+from proxy.config.verify_prices import HasPrice, check_prices
 
 
-def verify(data: object) -> list[Finding]:
-    """Everything that is wrong between the parts of a config, and what deserves a warning."""
+def verify(data: object, has_price: HasPrice | None = None) -> list[Finding]:
+    """Everything that is wrong between the parts of a config, and what deserves a warning.
+
+    Without `has_price` there is no price but the config's own, and nothing is said of targets that have none.
+    """
     root = _mapping(data)
     providers, models = _mapping(root.get("providers")), _mapping(root.get("models"))
     findings = [
         *_check_targets(providers, models),
+        *check_prices(root, has_price),
         *_check_aliases(models),
         *_check_references(models),
         *_check_loops(models),
@@ -55,8 +60,6 @@ def _check_targets(providers: Data, models: Data) -> Iterator[Finding]:
                     yield Finding(path, "this target is there twice")
                 seen.add((provider, name))
         yield from _check_weights(model, settings)
-        yield from _check_prices(model, settings)
-        yield from _check_hedge(model, settings)
     for provider in providers:
         if provider not in used:
             yield Finding(("providers", provider), "no model uses this provider", is_warning=True, at_key=True)
@@ -70,29 +73,6 @@ def _check_weights(model: str, settings: Data) -> Iterator[Finding]:
             yield Finding(path, "only strategy weighted reads a weight", "set strategy: weighted, or drop it")
     elif weights and len(weights) == len(_list(settings.get("targets"))) and not any(weight for _, weight in weights):
         yield Finding(("models", model, "targets"), "all weights are zero: nobody would be asked")
-
-
-def _check_prices(model: str, settings: Data) -> Iterator[Finding]:
-    """cheapest compares prices: without one, who is cheapest would be a guess."""
-    if settings.get("strategy") == "cheapest" and len(_list(settings.get("targets"))) > 1:
-        for index, target in _entries(settings, "targets"):
-            if target.get("price_usd_per_mtok") is None:
-                path: Path = ("models", model, "targets", index)
-                yield Finding(
-                    path, "strategy cheapest needs its price", "give price_usd_per_mtok: {input: …, output: …}"
-                )
-
-
-def _check_hedge(model: str, settings: Data) -> Iterator[Finding]:
-    """A second attempt is weighed against its cost: that takes an objective, and prices."""
-    share = _mapping(settings.get("hedge")).get("max_extra_cost")
-    if not isinstance(share, str) or not share.strip("0.% "):
-        return
-    path: Path = ("models", model, "hedge", "max_extra_cost")
-    if settings.get("strategy") not in ("balanced", "reliable"):
-        yield Finding(path, "only strategies balanced and reliable send second attempts", "set one, or drop it")
-    elif any(target.get("price_usd_per_mtok") is None for _, target in _entries(settings, "targets")):
-        yield Finding(path, "a second attempt is weighed by its price", "give every target its price_usd_per_mtok")
 
 
 def _check_aliases(models: Data) -> Iterator[Finding]:

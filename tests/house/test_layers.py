@@ -15,6 +15,7 @@ from tests.house import tree
 #: third-party package -> the files that may import it; everybody else uses our name for what it gives
 OWNERS = {
     "aiohttp": ["proxy/providers/transport/*.py"],
+    "genai_prices": ["proxy/accounting/prices.py"],
     "httptools": ["proxy/cli/listener.py"],
     "httpx": [
         "proxy/providers/transport/*.py",

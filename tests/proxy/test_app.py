@@ -8,6 +8,7 @@ from proxy.api.respond import Exchange, Pace
 from proxy.config import ConfigFaults
 from proxy.wire.answer import ChatAnswer
 from proxy.wire.usage import Usage
+from routing import Facts, Price
 from tests.calls import Client, ScriptedProvider, a_call, never
 from tests.gateways import CONFIG, KEY, OTHER_KEY, Rig, chat_body
 
@@ -250,3 +251,20 @@ async def test_calls_of_an_older_world_count_until_they_end_and_new_bounds_hold_
     await inside.closing.aclose()
     assert rig.gateway._admission.inside == 0
     assert rig.metrics.registry.get_sample_value("llm_shed_requests_total", {"reason": "queue_full"}) == 1
+
+
+def test_routing_compares_the_prices_of_the_config_and_of_the_table_and_none_of_simulations() -> None:
+    targets = (
+        "[{provider: openai, model: gpt-4o-mini}, {provider: openai, model: gpt-99},"
+        " {provider: openai, model: gpt-4o, price_usd_per_mtok: {input: 1, output: 2}},"
+        " {provider: demo, model: demo-1}]"
+    )
+    text = CONFIG.replace("targets: [{provider: demo, model: demo-1}]", f"strategy: balanced, targets: {targets}")
+    rig = Rig(text.replace("providers:\n", "providers:\n  openai: {kind: openai, api_key: sk-abcdefabcdefabcdef}\n"))
+    explanation = rig.gateway.surface.router.explain(Facts("chat", stream=True), 0.0)
+    assert {verdict.target.name: verdict.target.price for verdict in explanation.verdicts} == {
+        "openai/gpt-4o-mini": Price(0.15, 0.6, 0.075),
+        "openai/gpt-99": None,
+        "openai/gpt-4o": Price(1.0, 2.0),
+        "demo/demo-1": None,
+    }

@@ -114,6 +114,8 @@ async def test_an_explanation_shows_every_candidate_with_its_price_its_risk_and_
     assert (second["target"], second["place"], second["excluded"]) == ("demo/demo-9", 2, None)
     assert second["margin_usd"] > 0
     assert first["price_usd_per_mtok"] == {"input": 1, "output": 2, "cached_input": None}
+    assert first["price_source"] == "config"
+    assert first["price_version"].startswith("config:")
     assert first["estimate"]["cost_usd"] == pytest.approx(2000 * 1e-6 + 100 * 2e-6)
     assert 0 < first["estimate"]["ttft_p50_s"] < first["estimate"]["ttft_p95_s"]
 
@@ -147,4 +149,5 @@ async def test_a_model_that_only_takes_turns_is_explained_without_estimates() ->
     async with Rig().admin() as client:
         said = await explain(client)
     assert (said["strategy"], said["miss_usd"]) == ("round_robin", None)
+    assert [one["price_source"] for one in said["candidates"]] == ["simulated"]
     assert [(one["place"], one["estimate"]) for one in said["candidates"]] == [(1, None)]

@@ -1,6 +1,7 @@
+from proxy.accounting import PriceBook, PriceTable
 from proxy.chain.groups import group_of
 from proxy.config.load import load_text
-from routing import Capacity, Objective, Price
+from routing import Capacity, Group, Objective, Price
 
 CONFIG = """
 version: 1
@@ -19,21 +20,25 @@ models:
         price_usd_per_mtok: {input: 0.5, cached_input: 0.25, output: 1.5}
 teams: {t: {keys: [{name: k, key: sk-way-0123456789}]}}
 """
-MODELS = load_text(CONFIG, {}, "groups.yaml").config.models
+LOADED = load_text(CONFIG, {}, "groups.yaml").config
+
+
+def group(model: str) -> Group:
+    return group_of(model, LOADED.models[model], PriceBook(LOADED, PriceTable(), 0.0), 0.0)
 
 
 def test_what_the_config_says_of_a_model_reaches_routing() -> None:
-    group = group_of(MODELS["whole"])
-    (target,) = group.targets
-    assert (group.strategy, group.objective) == ("weighted", Objective(0.5, 0.9))
-    assert (group.retries.max_attempts, group.retries.max_ratio) == (2, 0.05)
+    made = group("whole")
+    (target,) = made.targets
+    assert (made.strategy, made.objective) == ("weighted", Objective(0.5, 0.9))
+    assert (made.retries.max_attempts, made.retries.max_ratio) == (2, 0.05)
     assert (target.name, target.provider, target.model, target.weight) == ("p/m", "p", "m", 3)
     assert target.capacity == Capacity(60, 10_000, "auto")
     assert target.price == Price(0.5, 1.5, 0.25)
 
 
 def test_what_it_does_not_say_is_unknown_or_the_default() -> None:
-    group = group_of(MODELS["plain"])
-    (target,) = group.targets
-    assert (group.strategy, group.objective) == ("round_robin", Objective(2.0, 0.95))
+    made = group("plain")
+    (target,) = made.targets
+    assert (made.strategy, made.objective) == ("round_robin", Objective(2.0, 0.95))
     assert (target.price, target.capacity) == (None, Capacity())

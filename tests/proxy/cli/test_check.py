@@ -51,6 +51,26 @@ def test_a_program_can_read_the_report(file: Path, capsys: pytest.CaptureFixture
     assert report["faults"][0]["path"] == ""
 
 
+def test_a_report_has_what_every_target_costs_and_who_says_so(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    provider = "{p: {kind: openai, api_key: sk-abcdefabcdefabcdef}}"
+    targets = "{provider: p, model: gpt-4o}, {provider: p, model: gpt-99}"
+    file.write_text(GOOD.replace("{p: {kind: demo}}", provider).replace("{provider: p, model: m}", targets))
+    assert main(["check", "--json", "--config", str(file)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [warning["path"] for warning in report["warnings"]] == ["models.chat.cache", "models.chat.targets[1]"]
+    priced, unpriced = report["prices"]
+    assert (priced["model"], priced["target"], priced["source"]) == ("chat", "p/gpt-4o", "table")
+    assert (priced["usd_per_mtok"]["input"], priced["usd_per_mtok"]["output"]) == (2.5, 10)
+    assert (unpriced["source"], unpriced["usd_per_mtok"]) == (None, None)
+
+
+def test_what_has_no_price_is_a_fault_where_the_config_says_so(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = GOOD.replace("{kind: demo}", '{kind: openai, base_url: "http://127.0.0.1:1/v1"}')
+    file.write_text(f"{text}accounting: {{unpriced: refuse}}\n")
+    assert main(["check", "--config", str(file)]) == 1
+    assert f"{file}:3:56: models.chat.targets[0]: no price is known for it" in capsys.readouterr().err
+
+
 def test_faults_of_a_report_say_all_that_the_lines_say(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(GOOD.replace("kind: demo", "kind: demo, knd: 1"))
     assert main(["check", "--json", "--config", str(file)]) == 1

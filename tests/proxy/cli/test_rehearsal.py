@@ -87,7 +87,7 @@ def test_a_single_target_is_played_without_faults_and_it_is_said() -> None:
     assert trial.new.summary.phases == ()
     said = " ".join(trial.notes)
     assert "one target only: no faults are played" in said
-    assert "no price_usd_per_mtok, so it counts as $0 here: p/cheap" in said
+    assert "no price is known, so it counts as $0 here: p/cheap" in said
     assert "fallbacks are not simulated" in said
 
 
