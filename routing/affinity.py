@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Final
 
 #: Below this a request has no prefix worth keeping.
@@ -23,6 +24,7 @@ _OPENING_ROLES: Final = frozenset({"system", "developer", "user"})
 _MIN_CACHED_TOKENS: Final = 1024
 _CACHE_STEP_TOKENS: Final = 128
 _MAX_TARGETS: Final = 3
+_NOWHERE: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 def sticky_key(request: Mapping[str, object], team: str) -> int | None:
@@ -72,17 +74,17 @@ class Affinity:
         """Keys held, expired ones included."""
         return len(self._served)
 
-    def warm_tokens(self, sticky: int | None, target: str, input_tokens: int, now: float) -> int:
-        """How many of the `input_tokens` the target probably still has: a multiple of 128; 0 below 1,024."""
-        if sticky is None:
-            return 0
-        for name, at, then_tokens in self._served.get(sticky, ()):
-            if name == target:
-                tokens = min(then_tokens, input_tokens)
-                if tokens < _MIN_CACHED_TOKENS or now - at >= self._ttl_s:
-                    return 0
-                return tokens - tokens % _CACHE_STEP_TOKENS
-        return 0
+    def warm(self, sticky: int | None, input_tokens: int, now: float) -> Mapping[str, int]:
+        """How many of the `input_tokens` which targets probably still have: multiples of 128, from 1,024 on."""
+        served = self._served.get(sticky) if sticky is not None else None
+        if served is None:
+            return _NOWHERE
+        warm = {}
+        for name, at, then_tokens in served:
+            tokens = min(then_tokens, input_tokens)
+            if tokens >= _MIN_CACHED_TOKENS and now - at < self._ttl_s:
+                warm[name] = tokens - tokens % _CACHE_STEP_TOKENS
+        return warm
 
     def served(self, sticky: int | None, target: str, input_tokens: int, now: float) -> None:
         """Note that the target has just read this prompt. Of one key the latest three targets are kept."""

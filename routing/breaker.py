@@ -40,7 +40,6 @@ class Breaker:
 
     __slots__ = (
         "_attempts",
-        "_closed",
         "_failures",
         "_in_a_row",
         "_next_cool_down_s",
@@ -49,6 +48,7 @@ class Breaker:
         "_settings",
         "_since",
         "_until",
+        "is_closed",
     )
 
     def __init__(self, settings: BreakerSettings, rng: Random | None = None) -> None:
@@ -58,7 +58,7 @@ class Breaker:
         self._attempts = MovingSum(settings.window_s, _SLOTS)
         self._failures = MovingSum(settings.window_s, _SLOTS)
         self._in_a_row = 0
-        self._closed = True
+        self.is_closed = True
         self._until = -inf  # end of the cool-down, unless closed
         self._since = -inf  # end of the cool-down before the last probe: what began earlier says nothing any more
         self._probe_at: float | None = None
@@ -66,21 +66,21 @@ class Breaker:
 
     def state(self, now: float) -> State:
         """The state at `now`; asking changes nothing."""
-        if self._closed:
+        if self.is_closed:
             return "closed"
         return "open" if now < self._until else "half_open"
 
     def is_allowed(self, now: float) -> bool:
         """May an attempt be sent: closed, or half-open with no probe out. Asking changes nothing."""
-        return self._closed or (now >= self._until and not self._has_probe(now))
+        return self.is_closed or (now >= self._until and not self._has_probe(now))
 
     def open_for_s(self, now: float) -> float:
         """Seconds until it is half-open; 0 unless open."""
-        return 0.0 if self._closed else max(0.0, self._until - now)
+        return 0.0 if self.is_closed else max(0.0, self._until - now)
 
     def began(self, now: float) -> None:
         """An attempt was sent. In half-open it takes the probe; sent in spite of an open breaker it says nothing."""
-        if not self._closed and now >= self._until:
+        if not self.is_closed and now >= self._until:
             self._probe_at = now
             self._since = self._until
 
@@ -92,7 +92,7 @@ class Breaker:
         """
         if began_at < self._since:
             return
-        if self._closed:
+        if self.is_closed:
             if is_failure is not None:
                 self._count(is_failure, now)
         elif self._probe_at is not None:
@@ -109,7 +109,7 @@ class Breaker:
         if not seconds > 0:
             return
         self._until = max(self._until, now + seconds)
-        self._closed = False
+        self.is_closed = False
 
     def _has_probe(self, now: float) -> bool:
         # A probe whose end is never told must not keep the target out for ever.
@@ -134,14 +134,14 @@ class Breaker:
         self._next_cool_down_s = min(2 * cool_down_s, self._settings.max_cool_down_s)
         if self._rng is not None:
             cool_down_s *= self._rng.uniform(1.0, _MAX_STRETCH)
-        self._closed = False
+        self.is_closed = False
         self._until = max(self._until, now + cool_down_s)
         self._forget()
 
     def _succeeded(self, now: float) -> None:
         self._next_cool_down_s = self._settings.cool_down_s
         # The target answers, but a cool-down that the provider asked for in the meantime still holds.
-        self._closed = now >= self._until
+        self.is_closed = now >= self._until
         self._forget()
 
     def _forget(self) -> None:

@@ -4,6 +4,7 @@ learned, and two models that share a target share its state.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from math import inf, isfinite
 from typing import Final
@@ -16,7 +17,7 @@ from routing.types import Capacity, Outcome, Target
 
 #: A 429 that names no time: doubled for each that follows, up to the second figure.
 _BLOCKED_S: Final = 1.0
-_MAX_BLOCKED_S: Final = 10.0
+_MAX_BLOCKED_S: Final = 4.0
 #: All of a provider's credentials were refused.
 _REFUSED_S: Final = 60.0
 
@@ -24,6 +25,8 @@ _REFUSED_S: Final = 60.0
 _BREAKS: Final = {"ok": False, "cut": True, "failed": True, "timeout": True}
 #: What one more stream counts for in a target's usual speed.
 _SPEED_STEP: Final = 0.05
+#: A stream that has not begun after so many times what it should take is overdue.
+_OVERDUE: Final = 2.5
 #: From that many first tokens on, a target is no stranger.
 _KNOWN_SAMPLES: Final = 5
 
@@ -37,15 +40,18 @@ class TargetState:
     """One target's. Who sends an attempt calls `began`, and `ended` once, whatever becomes of it."""
 
     __slots__ = (
+        "_due",
+        "_hears_first_tokens",
         "_refusals",
+        "_under_way",
         "asked_at",
         "breaker",
         "capacity",
         "drained_until",
-        "first_tokens",
         "health",
         "in_flight",
         "limit",
+        "listens_at",
         "pacer",
         "tokens_per_s",
     )
@@ -59,9 +65,13 @@ class TargetState:
         self.in_flight = 0
         self.asked_at = -inf  #: when the last attempt was sent
         self.drained_until = -inf  #: by an operator's order
-        self.first_tokens = 0  #: how many were seen, and timed, so far
         self.tokens_per_s: float | None = None  #: of its streams once they have begun, lately; None: unknown
         self._refusals = 0  # 429s in a row
+        # By the time of sending: how many were in flight, itself included, and how slow it was to begin, if it has.
+        self._under_way: dict[float, tuple[int, float | None]] = {}
+        self._due: deque[tuple[float, float, int]] = deque()  # when to wonder about whom, sent when, with what prompt
+        self._hears_first_tokens = False
+        self.listens_at = inf  #: when `listen` may learn something
 
     def adapt(self, capacity: Capacity) -> None:
         """Another config says what it can take: what was learned of its health stays."""
@@ -76,7 +86,7 @@ class TargetState:
         """Why no attempt of that many tokens may be sent now, and for how many seconds; None if it may."""
         if now < self.drained_until:
             return "drained", self.drained_until - now
-        if not self.breaker.is_allowed(now):
+        if not (self.breaker.is_closed or self.breaker.is_allowed(now)):
             return "breaker open", self.breaker.open_for_s(now)
         if self.limit is not None and not self.limit.is_allowed():
             return "concurrency limit", None
@@ -85,27 +95,54 @@ class TargetState:
             return None
         return ("rate limit" if self.pacer.is_blocked(now) else "pacing"), wait_s
 
-    def is_stranger(self) -> bool:
-        """Is it being tried out already, while nobody knows it yet? A herd would find out all at once: the first few
-        answers are waited for, one more attempt at a time.
+    def is_stranger(self, now: float) -> bool:
+        """Is it being tried out already, while nobody knows how it is? A herd would find out all at once: so the first
+        few answers of a new target are waited for, one more attempt at a time, and so is the first one of a target that
+        was slow when last heard of.
         """
-        return self.in_flight > self.health.samples < _KNOWN_SAMPLES
+        in_flight = self.in_flight
+        return in_flight > 0 and (in_flight > self.health.samples < _KNOWN_SAMPLES or self.health.was_slow(now))
 
-    def began(self, tokens: int, now: float) -> None:
-        """An attempt of about that many tokens is being sent."""
+    def began(self, tokens: int, now: float, input_tokens: int | None = None) -> None:
+        """An attempt of about that many tokens is being sent; `input_tokens`: of a stream, whose beginning is told."""
+        if now >= self.listens_at:
+            self.listen(now)  # no plan may ever ask for it: so what is due does not pile up
         self.in_flight += 1
+        if input_tokens is not None and self._hears_first_tokens:
+            median_s, _ = self.health.ttft_s(input_tokens, self.in_flight, now)
+            self._due.append((now + _OVERDUE * median_s, now, input_tokens))
+            self.listens_at = self._due[0][0]
+        self._under_way[now] = self.in_flight, None
         self.asked_at = now
         self.breaker.began(now)
         if self.limit is not None:
             self.limit.began()
         self.pacer.began(tokens, now)
 
-    def ended(self, outcome: Outcome, now: float) -> None:
-        """Learn from what became of an attempt."""
+    def first_token(self, started_at: float, uncached_tokens: int, now: float) -> None:
+        """Learn from the first token of an attempt that was sent at `started_at`, as soon as it comes."""
+        self._hears_first_tokens = True
+        in_flight, _ = self._under_way.get(started_at, (1, None))
+        slowness = self.health.began_to_answer(now - started_at, uncached_tokens, now, in_flight)
+        self._under_way[started_at] = in_flight, slowness
+        self._refusals = 0
+
+    def listen(self, now: float) -> None:
+        """Learn from silence: an attempt that should long have begun to answer says so before it does, or does not."""
+        while self._due and now >= self._due[0][0]:
+            _, started_at, input_tokens = self._due.popleft()
+            in_flight, slowness = self._under_way.get(started_at, (0, None))
+            if in_flight and slowness is None:
+                self.health.kept_waiting(now - started_at, input_tokens, now, in_flight)
+        self.listens_at = self._due[0][0] if self._due else inf
+
+    def ended(self, outcome: Outcome, now: float, is_stream: bool = True) -> None:
+        """Learn from what became of an attempt; `is_stream`: whether its answer was to come piece by piece."""
         self.in_flight -= 1
+        in_flight, slowness = self._under_way.pop(outcome.started_at, (1, None))
         kind = outcome.kind
         self.breaker.ended(_BREAKS.get(kind), now, outcome.started_at)
-        slowness = self._learn(outcome, now)
+        slowness = self._learn(outcome, now, is_stream, in_flight) or slowness
         if self.limit is not None:
             self.limit.ended(slowness, kind in ("rate_limited", "timeout"), now)
         if outcome.limits is not None:
@@ -123,29 +160,33 @@ class TargetState:
         elif kind == "refused":
             self.breaker.cool_down(_REFUSED_S, now)
 
-    def _learn(self, outcome: Outcome, now: float) -> float | None:
+    def _learn(self, outcome: Outcome, now: float, is_stream: bool, in_flight: int) -> float | None:
         kind, health = outcome.kind, self.health
         uncached_tokens = max(0, outcome.input_tokens - outcome.cached_tokens)
         slowness = None
-        if outcome.ttft_s is not None and isfinite(outcome.ttft_s) and kind in ("ok", "cut", "outrun", "gone"):
-            slowness = health.began_to_answer(outcome.ttft_s, uncached_tokens, now)
-            self.first_tokens += 1
-            streamed_s = outcome.duration_s - outcome.ttft_s
-            if kind == "ok" and streamed_s > 0 and outcome.output_tokens > 1:
-                speed = outcome.output_tokens / streamed_s
-                kept = self.tokens_per_s
-                self.tokens_per_s = speed if kept is None else kept + _SPEED_STEP * (speed - kept)
-        elif kind == "ok":
-            health.samples += 1  # an answer that came whole has no first token, but its target is less of a stranger
+        ttft_s = outcome.ttft_s if outcome.ttft_s is not None and isfinite(outcome.ttft_s) else None
+        if ttft_s is not None and kind in ("ok", "cut", "outrun", "gone"):
+            if not outcome.is_ttft_told:
+                slowness = health.began_to_answer(ttft_s, uncached_tokens, now, in_flight)
+            self._learn_speed(outcome)
+        elif kind == "ok" and not is_stream:
+            slowness = health.came_whole(outcome.duration_s, uncached_tokens, outcome.output_tokens, now)
         if kind in ("ok", "cut"):
             health.ended(True, now)
-            health.streamed(kind == "cut", now)
+            if is_stream:
+                health.streamed(kind == "cut", now)
         elif kind in ("failed", "timeout"):
             health.ended(False, now)
-        if kind in ("timeout", "outrun") and outcome.ttft_s is None:
+        if kind in ("timeout", "outrun") and is_stream and ttft_s is None:
             # Were a lost race not learned, a slow target whose races are all lost would look well.
-            health.kept_waiting(outcome.duration_s, uncached_tokens, now)
+            health.kept_waiting(outcome.duration_s, uncached_tokens, now, in_flight)
         return slowness
+
+    def _learn_speed(self, outcome: Outcome) -> None:
+        streamed_s = outcome.duration_s - (outcome.ttft_s or 0.0)
+        if outcome.kind == "ok" and streamed_s > 0 and outcome.output_tokens > 1:
+            speed, kept = outcome.output_tokens / streamed_s, self.tokens_per_s
+            self.tokens_per_s = speed if kept is None else kept + _SPEED_STEP * (speed - kept)
 
 
 def _limit_of(capacity: Capacity) -> ConcurrencyLimit | None:
@@ -177,9 +218,9 @@ class Fleet:
         """From now on `tell` the target's name whenever an attempt has ended: it may have room now."""
         self._tell = tell
 
-    def ended(self, outcome: Outcome, now: float) -> None:
-        """Learn from what became of an attempt. Raises KeyError for a target that never joined."""
-        self._states[outcome.target].ended(outcome, now)
+    def ended(self, outcome: Outcome, now: float, is_stream: bool = True) -> None:
+        """See `TargetState.ended`. Raises KeyError for a target that never joined."""
+        self._states[outcome.target].ended(outcome, now, is_stream)
         if self._tell is not None:
             self._tell(outcome.target)
 

@@ -1,88 +1,79 @@
 """How one target has fared lately: how soon it begins to answer, whether it answers, whether its streams hold.
 
-The time to the first token is a size-normalised log-normal: a slow straight line over the uncached input (what this
-target needs when it is well) times a fast ratio (how it is now). Full durations are no measure of health: fast errors
-look like a quick server and long answers like a slow one. Everything fades with time, so that a target that is left
-alone is believed to have recovered. Knows nothing of prices and limits.
+The time to the first token is learned over the uncached input. Full durations are no measure of health: fast errors
+look like a quick server and long answers like a slow one. But an answer that is not streamed has no first token; how
+long those take is learned apart, over the tokens they are made of. Everything fades with time, so that a target that is
+left alone is believed to have recovered. Knows nothing of prices and limits.
 """
 
 from __future__ import annotations
 
-from math import erf, exp, log, sqrt
+from math import exp, log
 from typing import Final
 
+from routing.load import LoadCurve
+from routing.timing import Timing
+
 #: Time constants of what is remembered, in seconds.
-_RATIO_S: Final = 25.0
 _SUCCESS_S: Final = 25.0
 _RECORD_S: Final = 900.0
+#: Of streams, by time and by count: of the last thirty or so, how many were cut?
 _CUT_S: Final = 120.0
-#: The line forgets by samples: half of it is the last 140.
-_LINE_KEPT: Final = 0.995
-#: What the ratio is taken for before anything is known: as usual, within a factor of 1.5 two times in three.
-_PRIOR_RATIOS: Final = 2.0
-_PRIOR_SIGMA: Final = 0.4
-_MIN_SIGMA: Final = 0.2
+_CUT_KEPT: Final = 0.97
 #: Attempts' worth of the long record in the recent one.
 _PRIOR_ATTEMPTS: Final = 4.0
-#: A target nobody has asked yet: a second and a half, and 0.1 s for a thousand tokens.
+#: A target nobody has asked yet begins after 0.8 s, and 0.1 s for a thousand tokens; then it writes 50 tokens a second.
 _GUESSED_BASE_S: Final = 0.8
 _GUESSED_PER_KTOK_S: Final = 0.1
-_PRIOR_LINE: Final = 1.0
-#: Samples' worth of that guess, at a thousand tokens: one slow answer must not decide over a target.
-_PRIOR_SAMPLES: Final = 3.0
-_MIN_TTFT_S: Final = 0.005
-#: A sample this many times over the line teaches the ratio, not the line.
-_OUTLIER: Final = 2.5
-_SQRT_2: Final = sqrt(2.0)
+_GUESSED_PER_HUNDRED_S: Final = 2.0
+#: A token that is read takes about so much of the time of one that is written.
+_READ: Final = 0.01
 
 
 class Health:
     """One target's. Times are monotonic seconds."""
 
     __slots__ = (
-        "_at",
-        "_base_s",
-        "_cut_at",
-        "_cuts",
-        "_failed",
-        "_lasted",
-        "_ok",
-        "_per_ktok_s",
-        "_ratio_at",
-        "_ratio_squares",
-        "_ratio_sum",
-        "_ratio_weight",
-        "_record_failed",
-        "_record_ok",
-        "_sx",
-        "_sxx",
-        "_sxy",
-        "_sy",
-        "_weight",
-        "samples",
+        *("_at", "_cut_at", "_cuts", "_failed", "_first", "_lasted", "_ok", "_record_failed", "_record_ok", "_whole"),
+        *("_load", "samples"),
     )
 
     def __init__(self) -> None:
-        self.samples = 0  #: first tokens seen so far
-        self._base_s, self._per_ktok_s = _GUESSED_BASE_S, _GUESSED_PER_KTOK_S
-        self._weight = self._sx = self._sxx = _PRIOR_SAMPLES
-        self._sy = self._sxy = _PRIOR_SAMPLES * (_GUESSED_BASE_S + _GUESSED_PER_KTOK_S)
-        self._ratio_at = self._ratio_weight = self._ratio_sum = self._ratio_squares = 0.0
+        self.samples = 0  #: answers seen so far: first tokens, and answers that came whole
+        self._first = Timing(_GUESSED_BASE_S, _GUESSED_PER_KTOK_S)
+        self._load = LoadCurve()
+        self._whole = Timing(_GUESSED_BASE_S, _GUESSED_PER_HUNDRED_S)
         self._at = self._ok = self._failed = self._record_ok = self._record_failed = 0.0
         self._cut_at = self._cuts = self._lasted = 0.0
 
+    @property
+    def first_tokens(self) -> int:
+        """First tokens seen and timed so far."""
+        return self._first.samples
+
     def usual_ttft_s(self, uncached_tokens: int) -> float:
         """What this target needs to its first token when it is well."""
-        return max(_MIN_TTFT_S, self._base_s + self._per_ktok_s * uncached_tokens * 0.001)
+        return self._first.usual_s(uncached_tokens * 0.001)
 
     def ratio(self, now: float) -> tuple[float, float]:
-        """How it is now against its usual: mean and deviation of the logarithm of the ratio."""
-        kept = exp((self._ratio_at - now) / _RATIO_S)
-        weight = self._ratio_weight * kept + _PRIOR_RATIOS
-        mean = self._ratio_sum * kept / weight
-        square = (self._ratio_squares * kept + _PRIOR_RATIOS * _PRIOR_SIGMA * _PRIOR_SIGMA) / weight
-        variance = square - mean * mean
-        return mean, sqrt(variance) if variance > _MIN_SIGMA * _MIN_SIGMA else _MIN_SIGMA
+        """How soon it begins now against its usual: mean and deviation of the logarithm of the ratio."""
+        return self._first.ratio(now)
+
+    def ttft_s(self, uncached_tokens: int, in_flight: int, now: float) -> tuple[float, float]:
+        """What it needs to its first token now, as one of so many in flight: the median, and the deviation of the
+        logarithm.
+        """
+        mean, sigma = self._first.ratio(now)
+        return self._first.usual_s(uncached_tokens * 0.001) * exp(mean + self._load.log_slowness(in_flight)), sigma
+
+    def was_slow(self, now: float) -> bool:
+        """Did it begin late when last heard of, some time ago?"""
+        return self._first.was_slow(now)
+
+    def whole_s(self, uncached_tokens: int, output_tokens: float, now: float) -> tuple[float, float]:
+        """What an answer that comes whole takes now: the median, and the deviation of the logarithm."""
+        mean, sigma = self._whole.ratio(now)
+        return self._whole.usual_s(_answer_size(uncached_tokens, output_tokens)) * exp(mean), sigma
 
     def p_ok(self, now: float) -> float:
         """That an attempt is answered at all: the last half minute, on the record of the last quarter of an hour."""
@@ -98,21 +89,30 @@ class Health:
         kept = exp((self._cut_at - now) / _CUT_S)
         return (self._cuts * kept + 0.004) / ((self._cuts + self._lasted) * kept + 2.0)
 
-    def began_to_answer(self, ttft_s: float, uncached_tokens: int, now: float) -> float:
-        """Learn from a first token. Gives its slowness: how many times the usual it took."""
-        usual_s = self.usual_ttft_s(uncached_tokens)
-        ttft_s = max(ttft_s, _MIN_TTFT_S)
-        slowness = ttft_s / usual_s
-        self._learn_ratio(log(slowness), now)
-        self._learn_line(uncached_tokens * 0.001, min(ttft_s, _OUTLIER * usual_s) if self.samples >= 10 else ttft_s)
+    def began_to_answer(self, ttft_s: float, uncached_tokens: int, now: float, in_flight: int = 1) -> float:
+        """Learn from a first token; `in_flight` when it was asked for, itself included. Gives its slowness: how many
+        times the usual it took.
+        """
         self.samples += 1
+        mean, _ = self._first.ratio(now)
+        factor = exp(self._load.log_slowness(in_flight))
+        slowness = factor * self._first.took(ttft_s / factor, uncached_tokens * 0.001, now)
+        self._load.learn(log(slowness) - mean, in_flight, now)
         return slowness
 
-    def kept_waiting(self, waited_s: float, uncached_tokens: int, now: float) -> None:
+    def kept_waiting(self, waited_s: float, uncached_tokens: int, now: float, in_flight: int = 1) -> None:
         """Learn from a first token that had not come after this time: it would have taken longer still."""
-        usual_s = self.usual_ttft_s(uncached_tokens)
-        if waited_s > usual_s:
-            self._learn_ratio(log(waited_s / usual_s), now)
+        waited_s /= exp(self._load.log_slowness(in_flight))
+        self._first.outlasted(waited_s, uncached_tokens * 0.001, now)
+
+    def came_whole(self, duration_s: float, uncached_tokens: int, output_tokens: int, now: float) -> float | None:
+        """Learn from an answer that was not streamed. Gives its slowness; None if nobody counted its tokens, which
+        says no more than that the target answers.
+        """
+        self.samples += 1
+        if output_tokens <= 0:
+            return None
+        return self._whole.took(duration_s, _answer_size(uncached_tokens, output_tokens), now)
 
     def ended(self, is_ok: bool, now: float) -> None:
         """Learn whether an attempt was answered."""
@@ -126,32 +126,12 @@ class Health:
 
     def streamed(self, is_cut: bool, now: float) -> None:
         """Learn whether a stream that had begun came to its end."""
-        kept = exp((self._cut_at - now) / _CUT_S)
+        kept = _CUT_KEPT * exp((self._cut_at - now) / _CUT_S)
         self._cut_at = now
         self._cuts = self._cuts * kept + is_cut
         self._lasted = self._lasted * kept + (not is_cut)
 
-    def _learn_ratio(self, logarithm: float, now: float) -> None:
-        kept = exp((self._ratio_at - now) / _RATIO_S)
-        self._ratio_at = now
-        self._ratio_weight = self._ratio_weight * kept + 1.0
-        self._ratio_sum = self._ratio_sum * kept + logarithm
-        self._ratio_squares = self._ratio_squares * kept + logarithm * logarithm
 
-    def _learn_line(self, ktok: float, ttft_s: float) -> None:
-        """Least squares, forgetting by samples; the slope leans on the guess until sizes have differed."""
-        self._weight = weight = self._weight * _LINE_KEPT + 1.0
-        self._sx = sx = self._sx * _LINE_KEPT + ktok
-        self._sy = sy = self._sy * _LINE_KEPT + ttft_s
-        self._sxx = self._sxx * _LINE_KEPT + ktok * ktok
-        self._sxy = self._sxy * _LINE_KEPT + ktok * ttft_s
-        mean_x, mean_y = sx / weight, sy / weight
-        spread = self._sxx - sx * mean_x + _PRIOR_LINE
-        together = self._sxy - sx * mean_y + _PRIOR_LINE * _GUESSED_PER_KTOK_S
-        self._per_ktok_s = slope = max(0.0, together / spread)
-        self._base_s = mean_y - slope * mean_x
-
-
-def p_within(limit_s: float, median_s: float, sigma: float) -> float:
-    """That a log-normal time is at most this long; the limit is positive."""
-    return 0.5 + 0.5 * erf(log(limit_s / median_s) / (sigma * _SQRT_2))
+def _answer_size(uncached_tokens: int, output_tokens: float) -> float:
+    """What the time of a whole answer grows with: hundreds of tokens to write, and a hundredth of those to read."""
+    return (output_tokens + _READ * uncached_tokens) * 0.01

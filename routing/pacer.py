@@ -33,23 +33,29 @@ _ROUNDING: Final = 1e-6
 class _Bucket:
     """A token bucket of the size of its limit; it may run into debt, up to its size."""
 
-    __slots__ = ("_at", "_level", "limit", "per_s")
+    __slots__ = ("at", "left", "limit", "per_s")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.per_s = limit / _MINUTE_S
-        self._level = float(limit)
-        self._at = -inf
+        self.left = float(limit)
+        self.at = -inf
 
     def set(self, level: float, at: float) -> None:
-        self._level = max(-self.limit, level)
-        self._at = at
+        self.left = max(-self.limit, level)
+        self.at = at
 
     def level(self, now: float) -> float:
-        if now <= self._at:
-            return self._level
-        level = self._level + (now - self._at) * self.per_s
+        if now <= self.at:
+            return self.left
+        level = self.left + (now - self.at) * self.per_s
         return level if level < self.limit else self.limit
+
+    def share(self, now: float) -> float:
+        if now <= self.at:
+            return self.left / self.limit
+        share = (self.left + (now - self.at) * self.per_s) / self.limit
+        return share if share < 1.0 else 1.0
 
     def take(self, amount: float, now: float) -> None:
         self.set(self.level(now) - amount, now)
@@ -58,7 +64,7 @@ class _Bucket:
 class _Allowance:
     """Requests, or tokens: what the config allows, what headers said, and (requests) what went out in a minute."""
 
-    __slots__ = ("_heard_at", "_last_minute", "_margin", "_own", "_told")
+    __slots__ = ("_heard_at", "_last_minute", "_margin", "_own", "_told", "spare")
 
     def __init__(self, limit: int | None, margin: float, last_minute: MovingSum | None) -> None:
         self._own = _Bucket(limit) if limit is not None and limit > 0 else None
@@ -66,19 +72,36 @@ class _Allowance:
         self._heard_at = -inf
         self._margin = margin
         self._last_minute = last_minute
+        self.spare = 1.0  #: the headroom when last asked to wait
 
     def wait_s(self, amount: int, now: float) -> float:
-        wait_s = 0.0 if self._own is None else self._wait_for(self._own, amount, now)
+        self.spare, own = 1.0, self._own
+        wait_s = 0.0
+        if own is not None:
+            if self._last_minute is None and now > own.at and amount * self._margin <= own.limit:
+                # As `_wait_for`, without its calls: this is asked for every target of every plan.
+                level = own.left + (now - own.at) * own.per_s
+                if level < own.limit:
+                    self.spare = level / own.limit
+                    lacking = amount * self._margin - level - _ROUNDING
+                    wait_s = lacking / own.per_s if lacking > 0 else 0.0
+            else:
+                wait_s = self._wait_for(own, amount, now)
         if self._told is not None:
             news_s = self._heard_at + _NEWS_S - now
             wait_s = max(wait_s, min(news_s, self._wait_for(self._told, amount, now)))
         return wait_s
 
     def headroom(self, now: float) -> float:
-        share = 1.0 if self._own is None else self._share(self._own, now)
-        if self._told is not None and now < self._heard_at + _NEWS_S:
-            share = min(share, self._share(self._told, now))
-        return share
+        own, told, last_minute, share = self._own, self._told, self._last_minute, 1.0
+        if own is not None:
+            share = own.share(now)
+        if told is not None and now < self._heard_at + _NEWS_S:
+            share = min(share, told.share(now))
+            own = told if own is None or told.limit < own.limit else own
+        if last_minute is not None and own is not None:
+            share = min(share, _MAX_SHARE - last_minute.total(now) / own.limit)
+        return share if share > 0.0 else 0.0
 
     def take(self, amount: int, now: float) -> None:
         self.correct(amount, now)
@@ -113,22 +136,23 @@ class _Allowance:
         self._heard_at = now
 
     def _wait_for(self, bucket: _Bucket, amount: int, now: float) -> float:
-        if amount > bucket.limit:
+        limit = bucket.limit
+        if amount > limit:
             return inf
         # With its margin an amount just below the limit would never fit.
         need = amount * self._margin
-        lacking = (need if need < bucket.limit else bucket.limit) - bucket.level(now) - _ROUNDING
+        level = bucket.level(now)
+        spare = level / limit
+        lacking = (need if need < limit else limit) - level - _ROUNDING
         wait_s = lacking / bucket.per_s if lacking > 0 else 0.0
         if self._last_minute is None:
+            if spare < self.spare:
+                self.spare = spare
             return wait_s
-        excess = self._last_minute.total(now) + amount - _MAX_SHARE * bucket.limit - _ROUNDING
+        sent = self._last_minute.total(now)
+        self.spare = min(self.spare, spare, _MAX_SHARE - sent / limit)
+        excess = sent + amount - _MAX_SHARE * limit - _ROUNDING
         return wait_s if excess <= 0 else max(wait_s, self._last_minute.wait_s(excess, now))
-
-    def _share(self, bucket: _Bucket, now: float) -> float:
-        share = bucket.level(now) / bucket.limit
-        if self._last_minute is not None:
-            share = min(share, _MAX_SHARE - self._last_minute.total(now) / bucket.limit)
-        return max(0.0, share)
 
 
 class Pacer:
@@ -165,20 +189,29 @@ class Pacer:
 
         0: now. At most 3600; inf: never, it is larger than the config's limit.
         """
-        wait_s = max(self._blocked_until - now, self._requests.wait_s(1, now), self._tokens.wait_s(tokens, now))
-        if wait_s <= 0:
+        requests_s, tokens_s = self._requests.wait_s(1, now), self._tokens.wait_s(tokens, now)
+        if requests_s <= 0 and tokens_s <= 0 and self._blocked_until <= now:
             return 0.0
+        wait_s = max(requests_s, tokens_s, self._blocked_until - now)
         return wait_s if wait_s == inf else min(wait_s, _MAX_WAIT_S)
 
     def is_blocked(self, now: float) -> bool:
         """Is the last 429 still to be waited out? That was said by the provider; the rest of a wait is reckoned."""
         return now < self._blocked_until
 
+    @property
+    def spare(self) -> float:
+        """`headroom` without reckoning again: when `wait_s` was last asked, and there was room."""
+        requests, tokens = self._requests.spare, self._tokens.spare
+        spare = requests if requests < tokens else tokens
+        return spare if spare > 0.0 else 0.0
+
     def headroom(self, now: float) -> float:
         """What is left, 0..1: the scarcer of requests and tokens as a share of its limit. 1.0 if no limit is known."""
         if now < self._blocked_until:
             return 0.0
-        return min(self._requests.headroom(now), self._tokens.headroom(now))
+        requests, tokens = self._requests.headroom(now), self._tokens.headroom(now)
+        return requests if requests < tokens else tokens
 
     def began(self, tokens: int, now: float) -> None:
         """An attempt was sent, with room or without; `now` is what `RateLimits.sent_at` will say of it."""

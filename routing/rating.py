@@ -9,16 +9,19 @@ from __future__ import annotations
 from math import exp
 from typing import Final
 
-from routing.health import p_within
 from routing.score import Preset
+from routing.timing import p_within
 from routing.types import Estimate, Rating
 
 #: The 95th percentile of a normal distribution, in deviations.
 _P95: Final = 1.6449
+#: A second of a whole answer's time counts so much of one before a first token: there are about ten times as many.
+_WHOLE: Final = 0.1
 
 
 def score(
     preset: Preset,
+    is_stream: bool,
     miss_usd: float,
     usual_usd: float,
     limit_s: float,
@@ -27,29 +30,36 @@ def score(
     median_s: float,
     sigma: float,
     p_cut: float,
+    used: float,
 ) -> float:
     """What choosing a target comes to under a preset, in dollars: less is better.
 
     `miss_usd`: λ in dollars; `usual_usd`: what a usual call costs; `limit_s`: by when the first token is wanted, from
     now; the rest is what is known of the target: see `Rating`.
     """
-    p_miss = 1.0 - p_ok
-    if preset.has_objective:
-        p_miss = 1.0 - p_ok * p_within(limit_s, median_s, sigma)
-    total = preset.cost * cost_usd + miss_usd * (preset.miss * p_miss + preset.cut * p_cut)
-    if preset.wait:
-        total += preset.wait * usual_usd * median_s * exp(0.5 * sigma * sigma)
+    # Scarce room goes to the calls that save most by it: a short one may as well be asked elsewhere.
+    total = preset.cost * cost_usd + preset.room * usual_usd * used * used
+    risk, wait = 1.0 - p_ok, preset.wait
+    if is_stream:
+        if preset.has_objective:
+            risk = 1.0 - p_ok * p_within(limit_s, median_s, sigma)
+        total += miss_usd * (preset.miss * risk + preset.cut * p_cut)
+    else:  # no first token could be late, and no stream cut: it is answered, or it is not
+        total += miss_usd * preset.miss * risk
+        wait *= _WHOLE
+    if wait:
+        total += wait * usual_usd * median_s * exp(0.5 * sigma * sigma)
     return total
 
 
-def as_estimate(rating: Rating, limit_s: float) -> Estimate:
+def as_estimate(rating: Rating, limit_s: float, is_stream: bool) -> Estimate:
     """A rating as people read it; `limit_s` is what `p_miss` goes by."""
-    worth, _, _, cost_usd, p_ok, median_s, sigma, p_cut, _ = rating
+    worth, _, _, cost_usd, p_ok, median_s, sigma, p_cut, _, _ = rating
     return Estimate(
         cost_usd=cost_usd,
         p_ok=p_ok,
-        p_miss=1.0 - p_ok * p_within(limit_s, median_s, sigma),
-        p_cut=p_cut,
+        p_miss=1.0 - (p_ok * p_within(limit_s, median_s, sigma) if is_stream else p_ok),
+        p_cut=p_cut if is_stream else 0.0,
         ttft_p50_s=median_s,
         ttft_p95_s=median_s * exp(_P95 * sigma),
         score=worth,

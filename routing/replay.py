@@ -53,13 +53,14 @@ def _under(preset: Preset, basis: Basis, is_in_force: bool) -> Alternative:
     ratings.sort(key=lambda rating: (rating[-1], rating))
     best = ratings[0][0]
     standings = tuple(
-        Standing(rating[2], place, as_estimate(rating, basis.limit_s), rating[0] - best, rating[-1])
+        Standing(rating[2], place, as_estimate(rating, basis.limit_s, basis.is_stream), rating[0] - best, rating[-1])
         for place, rating in enumerate(ratings, 1)
     )
     return Alternative(preset.name, is_in_force, miss_usd, standings)
 
 
 def _rescored(rating: Rating, preset: Preset, basis: Basis, miss_usd: float) -> Rating:
-    _, position, name, cost_usd, p_ok, median_s, sigma, p_cut, is_stranger = rating
-    worth = score(preset, miss_usd, basis.usual_usd, basis.limit_s, cost_usd, p_ok, median_s, sigma, p_cut)
-    return worth, position, name, cost_usd, p_ok, median_s, sigma, p_cut, is_stranger
+    _, position, name, cost_usd, p_ok, median_s, sigma, p_cut, used, is_stranger = rating
+    limit_s, usual_usd = basis.limit_s, basis.usual_usd
+    worth = score(preset, basis.is_stream, miss_usd, usual_usd, limit_s, cost_usd, p_ok, median_s, sigma, p_cut, used)
+    return worth, position, name, cost_usd, p_ok, median_s, sigma, p_cut, used, is_stranger

@@ -113,12 +113,22 @@ class Router:
         """An attempt is being sent. Gives the tokens it was counted for, for `Outcome.reserved_tokens`."""
         strategy = self._strategies[facts.model]
         tokens = strategy.tokens(facts) if isinstance(strategy, Scored) else facts.input_tokens
-        self.fleet[target].began(tokens, now)
+        self.fleet[target].began(tokens, now, facts.input_tokens if facts.stream else None)
         return tokens
+
+    def first_token(self, target: str, facts: Facts, started_at: float, now: float) -> None:
+        """The first content of an attempt that `began` has come: what can be learned of it need not wait for the end of
+        the answer. May be left out; whoever tells it says so in `Outcome.is_ttft_told`.
+        """
+        strategy = self._strategies[facts.model]
+        warm_tokens = strategy.warm_tokens(target, facts, now) if isinstance(strategy, Scored) else 0
+        self.fleet[target].first_token(started_at, facts.input_tokens - warm_tokens, now)
+        if isinstance(strategy, Scored):
+            strategy.saw_first_token(now, started_at, facts)
 
     def observe(self, outcome: Outcome, now: float, facts: Facts | None = None) -> None:
         """An attempt that `began` has ended; to be told once for each. `facts`: of its call."""
-        self.fleet.ended(outcome, now)
+        self.fleet.ended(outcome, now, facts is None or facts.stream)
         if facts is not None:
             strategy = self._strategies[facts.model]
             if isinstance(strategy, Scored):

@@ -16,11 +16,14 @@ from typing import Final
 from routing.types import Objective, Target
 
 _PER_TOKEN: Final = 1e-6
+#: Of a call, before any has been seen.
+_USUAL_INPUT_TOKENS: Final = 1000
+_USUAL_OUTPUT_TOKENS: Final = 200
 #: λ, in costs of a usual call. From 1 (a failure is a call wasted) to what no price difference outweighs.
 _FIRST_LAMBDA: Final = 20.0
 _MIN_LAMBDA: Final = 1.0
 _MAX_LAMBDA: Final = 250.0
-_LAMBDA_STEP: Final = 0.02
+_LAMBDA_STEP: Final = 0.005
 #: λ falls while fewer calls miss than this share of what the objective allows.
 _SPARE: Final = 0.8
 _REFERENCE_KEPT: Final = 0.99
@@ -36,6 +39,7 @@ class Preset:
     cost: float = 1.0
     miss: float = 1.0  #: times λ
     cut: float = 6.0  #: times λ
+    room: float = 2.0  #: of the last room that a target's limits leave, in costs of a usual call
     wait: float = 0.0  #: of each second to the first token, in costs of a usual call
     has_objective: bool = True  #: is beginning too late a failure?
     is_adaptive: bool = True  #: does λ follow what is missed?
@@ -46,7 +50,7 @@ PRESETS: Final = {
     for preset in (
         Preset("balanced"),
         Preset("cheapest", has_objective=False, is_adaptive=False),
-        Preset("fastest", cost=0.0, miss=2.0, cut=2.0, wait=100.0, has_objective=False, is_adaptive=False),
+        Preset("fastest", cost=0.0, miss=2.0, cut=2.0, room=0.0, wait=100.0, has_objective=False, is_adaptive=False),
         Preset("reliable", miss=5.0, cut=30.0),
     )
 }
@@ -68,40 +72,32 @@ class Tariff:
         """Of a call with these tokens; `warm_tokens` of the input are in the provider's cache."""
         return (input_tokens - warm_tokens) * self._input + warm_tokens * self._cached + output_tokens * self._output
 
+    def usual_usd(self) -> float:
+        """What a call costs before any has been seen."""
+        return self.cost_usd(_USUAL_INPUT_TOKENS, 0, _USUAL_OUTPUT_TOKENS)
+
 
 class Promise:
     """How dear it is to miss a model's objective, learned from how often it is missed."""
 
-    __slots__ = ("_lambda", "_objective", "_preset", "_reference_usd")
+    __slots__ = ("_objective", "_preset", "multiplier", "price_usd", "reference_usd")
 
     def __init__(self, preset: Preset, objective: Objective, reference_usd: float) -> None:
         """`reference_usd`: what a call will usually cost where it is cheapest, as far as can be said beforehand."""
         self._preset = preset
         self._objective = objective
-        self._lambda = _FIRST_LAMBDA
-        self._reference_usd = max(reference_usd, _LEAST_USD)
-
-    @property
-    def multiplier(self) -> float:
-        """λ, in costs of a usual call."""
-        return self._lambda
-
-    @property
-    def reference_usd(self) -> float:
-        """What a call of this model usually costs where it is cheapest."""
-        return self._reference_usd
-
-    @property
-    def price_usd(self) -> float:
-        """λ in dollars."""
-        return self._lambda * self._reference_usd
+        self.multiplier = _FIRST_LAMBDA  #: λ, in costs of a usual call
+        self.reference_usd = max(reference_usd, _LEAST_USD)  #: of a usual call of this model where it is cheapest
+        self.price_usd = self.multiplier * self.reference_usd  #: λ in dollars
 
     def saw_cheapest(self, cost_usd: float) -> None:
         """Keep the usual cost up to date."""
-        self._reference_usd += (1 - _REFERENCE_KEPT) * (max(cost_usd, _LEAST_USD) - self._reference_usd)
+        self.reference_usd += (1 - _REFERENCE_KEPT) * (max(cost_usd, _LEAST_USD) - self.reference_usd)
+        self.price_usd = self.multiplier * self.reference_usd
 
     def learn(self, is_missed: bool) -> None:
-        """Raise λ after a miss, lower it slowly while all is well."""
+        """Raise λ after a late beginning, lower it slowly while all is well."""
         if self._preset.is_adaptive:
             step = _LAMBDA_STEP * (is_missed - _SPARE * (1 - self._objective.within))
-            self._lambda = min(_MAX_LAMBDA, max(_MIN_LAMBDA, self._lambda * exp(step)))
+            self.multiplier = min(_MAX_LAMBDA, max(_MIN_LAMBDA, self.multiplier * exp(step)))
+            self.price_usd = self.multiplier * self.reference_usd

@@ -106,6 +106,7 @@ class Outcome:
     retry_after_s: float | None = None  #: as the provider asked, already capped
     limits: RateLimits | None = None
     reserved_tokens: int = 0  #: what `Router.began` said it counts for; 0: nobody kept it
+    is_ttft_told: bool = False  #: whether `Router.first_token` was told of it when it came
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +115,9 @@ class Estimate:
 
     cost_usd: float
     p_ok: float  #: that it answers at all
-    p_miss: float  #: that it fails, or begins later than it may
+    p_miss: float  #: that it fails, or its stream begins later than it may
     p_cut: float  #: that its stream dies after content
-    ttft_p50_s: float
+    ttft_p50_s: float  #: until its stream begins; of a call that does not stream, until the answer is there
     ttft_p95_s: float
     score: float  #: lower is better
 
@@ -140,15 +141,17 @@ class Exclusion:
 
 
 #: What was known of a target when a plan was made: its score, its position in the config, its name, the expected cost
-#: in dollars, P(it answers), the median time to its first token in seconds, the deviation of that time's logarithm,
-#: P(its stream is cut), and whether it is a stranger, who comes after all others.
-Rating = tuple[float, int, str, float, float, float, float, float, bool]
+#: in dollars, P(it answers), the median time in seconds to its first token, or to the whole answer of a call that does
+#: not stream, the deviation of that time's logarithm, P(its stream is cut), the share of its provider's limits that was
+#: used, and whether it is a stranger, who comes after all others.
+Rating = tuple[float, int, str, float, float, float, float, float, float, bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
     """What a plan was reckoned from, for those who ask later."""
 
+    is_stream: bool
     limit_s: float  #: by when the first token was wanted, from then
     miss_usd: float  #: λ in dollars
     usual_usd: float  #: what a usual call cost

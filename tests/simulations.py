@@ -46,6 +46,7 @@ class ScriptedRoutes:
         self.retries = retries
         self.planned: list[tuple[float, tuple[str, ...]]] = []
         self.hedge_asked_at: list[float] = []
+        self.first_tokens: list[tuple[str, float, float]] = []
         self.outcomes: list[tuple[float, Outcome]] = []
         self.in_flight: Counter[str] = Counter()
         self.facts: list[Facts] = []
@@ -59,6 +60,9 @@ class ScriptedRoutes:
     def began(self, target: str, facts: Facts, now: float) -> None:
         self.in_flight[target] += 1
         self.facts.append(facts)
+
+    def first_token(self, target: str, sent_at: float, now: float) -> None:
+        self.first_tokens.append((target, sent_at, now))
 
     def observe(self, outcome: Outcome, now: float) -> None:
         self.in_flight[outcome.target] -= 1

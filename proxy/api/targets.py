@@ -125,7 +125,7 @@ def _describe_state(name: str, state: TargetState, now: float) -> dict[str, obje
         "p_cut": round(health.p_cut(now), 4),
         "slowness": round(exp(mean), 3),
         "headroom": round(state.pacer.headroom(now), 3),
-        "samples": state.first_tokens,
+        "samples": state.health.first_tokens,
         "base_s": round(base_s, 4),
         "per_ktok_s": round(health.usual_ttft_s(1000) - base_s, 4),
         "sigma": round(sigma, 3),

@@ -40,7 +40,9 @@ class Report:
 
     def opened(self) -> None:
         """A stream's first event has come; how it goes on is told by `settle`."""
-        self.attempt.waited_s = self._ttft_s = self._clock() - self.attempt.started_at
+        now = self._clock()
+        self.attempt.waited_s = self._ttft_s = now - self.attempt.started_at
+        self._router.first_token(self.attempt.target, self._facts, self.attempt.started_at, now)
 
     def answered(self, call: Call, usage: Usage | None, limits: RateLimits | None) -> None:
         """A whole answer has come."""
@@ -122,6 +124,7 @@ class Report:
             retry_after_s=asked_s,
             limits=limits,
             reserved_tokens=self._reserved_tokens,
+            is_ttft_told=self._ttft_s is not None,
         )
         self.attempt.outcome = outcome
         self._router.observe(outcome, now, self._facts)

@@ -91,7 +91,7 @@ class InversePriceSquared(_Deaf):
         """One by chance."""
         sound = [one for one in targets if now - self._failed_at.get(one.name, -self._MEMORY_S) >= self._MEMORY_S]
         able = sound or targets
-        return rng.choices(able, [1 / unit_price(target) ** 2 for target in able])[0]
+        return rng.choices(able, [1 / _call_price(target) ** 2 for target in able])[0]
 
     def observe(self, outcome: Outcome, now: float) -> None:
         """Remember failures."""
@@ -251,6 +251,11 @@ class PeakEwma:
         if average_s == 0 and in_flight:
             return self._PENALTY_S + in_flight
         return average_s * (in_flight + 1)
+
+
+def _call_price(target: Target) -> float:
+    """Of a call with 1,000 tokens in and 200 out."""
+    return 10.0 if target.price is None else target.price.input + 0.2 * target.price.output
 
 
 def unit_price(target: Target) -> float:

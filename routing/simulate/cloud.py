@@ -17,6 +17,7 @@ from routing.simulate.profiles import Profile
 from routing.simulate.trace import Request
 from routing.types import Kind, RateLimits
 
+_CROWD: Final = -2  #: the "target" whose luck is the seconds of a storm
 _REFUSAL_S: Final = 0.05  #: how long a 429 takes
 _CACHE_BLOCK: Final = 128  #: a prompt cache keeps whole blocks of so many tokens ...
 _CACHE_LEAST: Final = 1024  #: ... and nothing shorter than this
@@ -37,25 +38,26 @@ class Fate:
 
 
 class _Allowance:
-    """A provider's limit a minute: a bucket that holds one minute's worth and refills evenly."""
+    """A provider's limit a minute: a bucket that holds some seconds' worth and refills evenly."""
 
-    __slots__ = ("_at", "_level", "limit")
+    __slots__ = ("_at", "_level", "limit", "size")
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, burst_s: float) -> None:
         self.limit = limit
-        self._level = float(limit or 0)
+        self.size = (limit or 0) * burst_s / 60
+        self._level = self.size
         self._at = 0.0
 
     def left(self, at: float) -> float:
         if self.limit is None:
             return inf
-        return min(self.limit, self._level + (at - self._at) * self.limit / 60)
+        return min(self.size, self._level + (at - self._at) * self.limit / 60)
 
     def wait_s(self, amount: float, at: float) -> float:
-        """Seconds until `amount` may be taken; what exceeds the limit itself needs a full bucket."""
+        """Seconds until `amount` may be taken; what exceeds the bucket itself needs a full one."""
         if self.limit is None:
             return 0.0
-        return max(0.0, min(amount, self.limit) - self.left(at)) * 60 / self.limit
+        return max(0.0, min(amount, self.size) - self.left(at)) * 60 / self.limit
 
     def take(self, amount: float, at: float) -> None:
         self._level = self.left(at) - amount
@@ -71,8 +73,8 @@ class _Server:
         self.profile = profile
         self.faults = tuple(fault for fault in faults if profile.name in fault.targets)
         self.code = crc32(profile.name.encode())
-        self.requests = _Allowance(profile.target.capacity.rpm)
-        self.tokens = _Allowance(profile.target.capacity.tpm)
+        self.requests = _Allowance(profile.target.capacity.rpm, profile.burst_s)
+        self.tokens = _Allowance(profile.target.capacity.tpm, profile.burst_s)
         self.in_flight = 0
         self.prompts: dict[int, tuple[float, int]] = {}
 
@@ -100,8 +102,8 @@ class _Server:
             None if rpm is None else max(0, int(requests)),
             tpm,
             None if tpm is None else max(0, int(tokens)),
-            None if rpm is None else (rpm - requests) * 60 / rpm,
-            None if tpm is None else (tpm - tokens) * 60 / tpm,
+            None if rpm is None else (self.requests.size - requests) * 60 / rpm,
+            None if tpm is None else (self.tokens.size - tokens) * 60 / tpm,
         )
 
 
@@ -135,7 +137,7 @@ class Cloud:
             if fault.kind == "error" and luck.fails < fault.rate:
                 soonest_s, latest_s = fault.fails_in_s
                 return Fate("failed", inf, soonest_s + luck.delay * (latest_s - soonest_s))
-            if fault.kind == "storm" and luck.fails < fault.rate:
+            if fault.kind == "storm" and self._is_refusing(at, fault.rate):
                 return _storm(server, luck, at)
             slowdown *= fault.slowdown(at)
             is_cut = is_cut or (fault.kind == "cut" and luck.fails < fault.rate)
@@ -143,6 +145,10 @@ class Cloud:
         if wait_s > 0:
             return Fate("rate_limited", inf, _REFUSAL_S, retry_after_s=wait_s, limits=server.limits(at))
         return _answer(server, request, luck, at, slowdown, is_cut)
+
+    def _is_refusing(self, at: float, rate: float) -> bool:
+        """A storm's victims share a crowd: they refuse in the same seconds."""
+        return draw(self._seed, int(at), _CROWD, 0).fails < rate
 
     def send(self, request: Request, target: str, attempt: int, at: float) -> Fate:
         """Send the attempt: as `peek`, but it counts against the target's limits, and is in flight until `ended`."""

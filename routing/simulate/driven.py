@@ -25,6 +25,10 @@ class Driven:
         """See `Routes.began`."""
         self._running[target, now].append((facts, self.router.began(target, facts, now)))
 
+    def first_token(self, target: str, sent_at: float, now: float) -> None:
+        """See `Routes.first_token`."""
+        self.router.first_token(target, self._running[target, sent_at][-1][0], sent_at, now)
+
     def observe(self, outcome: Outcome, now: float) -> None:
         """See `Routes.observe`."""
         key = outcome.target, outcome.started_at

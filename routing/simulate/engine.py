@@ -24,7 +24,7 @@ _BACKOFF: Final = -1  #: the "target" whose luck is the length of a call's waits
 
 
 class _Attempt:
-    __slots__ = ("call", "candidate", "fate", "is_over", "request", "sent_at")
+    __slots__ = ("call", "candidate", "fate", "has_begun", "is_over", "request", "sent_at")
 
     def __init__(self, call: _Call, candidate: Candidate, request: Request, fate: Fate, sent_at: float) -> None:
         self.call = call
@@ -32,7 +32,7 @@ class _Attempt:
         self.request = request
         self.fate = fate
         self.sent_at = sent_at
-        self.is_over = False
+        self.has_begun = self.is_over = False
 
     def output_tokens(self, at: float) -> int:
         """Tokens that came until now."""
@@ -156,9 +156,11 @@ class Simulation:
             call.first_token_at = at
             # Who reads does not leave: from here on only the deadline counts.
             call.leaves_at = call.facts.deadline_at
+        attempt.has_begun = True
         call.target = attempt.candidate.target.name
+        self._routes.first_token(call.target, attempt.sent_at, at)
         for loser in [other for other in call.running if other is not attempt]:
-            self._over(loser, at, "gone")
+            self._over(loser, at, "outrun")
         end_at = attempt.sent_at + attempt.fate.end_s
         if end_at <= call.leaves_at:
             self._push(end_at, partial(self._end, attempt))
@@ -248,6 +250,7 @@ class Simulation:
             fate.cached_tokens if has_content else 0,
             fate.retry_after_s if is_answered else None,
             fate.limits if is_answered or has_content else None,
+            is_ttft_told=attempt.has_begun,
         )
         self._routes.observe(outcome, at)
 

@@ -12,8 +12,8 @@ from typing import Final, Literal
 from routing.simulate.profiles import Profile
 
 #: `error`: an attempt fails with probability `rate`; `slow`: TTFT x `factor`; `drift`: TTFT x a factor that grows
-#: evenly from 1 to `factor`; `hang`: no answer ever comes; `storm`: 429 with probability `rate`, whose headers lie or
-#: are missing; `cut`: a stream breaks after content with probability `rate`.
+#: evenly from 1 to `factor`; `hang`: no answer ever comes; `storm`: 429 in a share `rate` of the seconds, the same for
+#: all its victims, with headers that lie or are missing; `cut`: a stream breaks after content with probability `rate`.
 FaultKind = Literal["error", "slow", "drift", "hang", "storm", "cut"]
 
 
@@ -65,7 +65,7 @@ _PLOTS: Final = (
     _Plot("gray", "error", 300, rate=0.1, fails_in_s=(0.1, 0.6)),
     _Plot("brown-out", "slow", 300, factor=5.0),
     _Plot("hang", "hang", 150),
-    _Plot("storm", "storm", 250, rate=0.6),
+    _Plot("storm", "storm", 250, rate=0.5),
     _Plot("drift", "drift", 700, factor=5.0),
     _Plot("fast-fail", "error", 100, fails_in_s=(0.02, 0.06)),
     _Plot("cuts", "cut", 150, rate=0.15),
@@ -100,13 +100,14 @@ def _victims(profiles: Sequence[Profile]) -> dict[str, frozenset[str]]:
     """Which targets each fault strikes: mostly the cheap ones, which a thrifty router leans on."""
     by_price = [profile.name for profile in sorted(profiles, key=lambda one: one.cost_usd(1000, 200))]
     by_speed = [profile.name for profile in sorted(profiles, key=lambda one: one.typical_ttft_s(1000))]
+    third = by_price[min(2, len(by_price) - 1)]
     return {
         "outage": frozenset(by_price[:2]),
         "gray": frozenset(by_price[:1]),
-        "brown-out": frozenset((by_price[0], by_speed[min(2, len(by_speed) - 1)])),
+        "brown-out": frozenset(by_price[1:3]),
         "hang": frozenset(by_speed[:1]),
-        "storm": frozenset(by_price[: max(1, len(by_price) * 2 // 3)]),
-        "drift": frozenset(by_price[1:2]),
+        "storm": frozenset((*by_price[:3], by_speed[0])),
+        "drift": frozenset((third,)),
         "fast-fail": frozenset(by_speed[min(2, len(by_speed) - 1) :][:1]),
-        "cuts": frozenset(by_price[min(2, len(by_price) - 1) :][:1]),
+        "cuts": frozenset((third,)),
     }

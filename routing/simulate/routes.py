@@ -20,6 +20,10 @@ class Routes(Protocol):
         """An attempt is being sent; exactly one `observe` follows for it."""
         ...
 
+    def first_token(self, target: str, sent_at: float, now: float) -> None:
+        """The first token of an attempt has come; `Outcome.is_ttft_told` will say so."""
+        ...
+
     def observe(self, outcome: Outcome, now: float) -> None:
         """An attempt ended, however that came."""
         ...

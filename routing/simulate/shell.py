@@ -71,6 +71,9 @@ class Shell:
         """Hand on to the picker."""
         self._picker.began(target, facts, now)
 
+    def first_token(self, target: str, sent_at: float, now: float) -> None:
+        """Nothing: what is copied here learns when an attempt ends."""
+
     def observe(self, outcome: Outcome, now: float) -> None:
         """Hand on to the picker, and count failures."""
         self._picker.observe(outcome, now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp
 from random import Random
 from typing import Final
 
@@ -11,10 +10,10 @@ from routing.affinity import Affinity
 from routing.fit import is_tight, rank_last, unfit
 from routing.fleet import FORGIVABLE, Fleet, TargetState
 from routing.forecast import OutputForecast
-from routing.health import p_within
 from routing.hedge import HUNG, INTERVAL_S, HedgeBudget, is_worth
 from routing.rating import as_estimate, score
 from routing.score import Preset, Promise, Tariff
+from routing.timing import p_within
 from routing.types import (
     Basis,
     Candidate,
@@ -35,18 +34,16 @@ _MAX_OVERLOAD: Final = 1.25
 #: A target that was not asked for so long is asked once, if it costs no more than so many times the cheapest.
 _LOOK_EVERY_S: Final = 120.0
 _DEAREST_LOOK: Final = 4.0
-#: Of a call, before any has been seen.
-_USUAL_INPUT_TOKENS: Final = 1000
-_USUAL_OUTPUT_TOKENS: Final = 200
 #: An objective that is missed already can't be kept: then the rest counts as if the call came now.
 _LEAST_LEFT: Final = 0.2
 
 
 class _Member:
-    __slots__ = ("candidate", "state", "target", "tariff")
+    __slots__ = ("candidate", "name", "state", "target", "tariff")
 
     def __init__(self, target: Target, state: TargetState, tariff: Tariff, reason: str) -> None:
         self.target = target
+        self.name = target.name
         self.state = state
         self.tariff = tariff
         self.candidate = Candidate(target, reason)
@@ -69,9 +66,10 @@ class Scored:
         self._members = [
             _Member(target, fleet[target.name], Tariff(target, dearest), preset.name) for target in targets
         ]
+        self._has_unfit = any(target.lacks or target.context_tokens is not None for target in targets)
         self._by_name = {member.target.name: member for member in self._members}
-        usual = min(member.tariff.cost_usd(_USUAL_INPUT_TOKENS, 0, _USUAL_OUTPUT_TOKENS) for member in self._members)
-        self._promise = Promise(preset, objective, usual)
+        self._cheapest = min((member.tariff for member in self._members), key=Tariff.usual_usd)
+        self._promise = Promise(preset, objective, self._cheapest.usual_usd())
         self._forecast = OutputForecast()
         self._affinity = Affinity()
         self._look_at = 0.0
@@ -89,19 +87,23 @@ class Scored:
         excluded: list[Exclusion] = []
         limit_s = self._limit_s(facts, now)
         miss_usd, usual_usd = self._promise.price_usd, self._promise.reference_usd
-        most_in_flight = self._most_in_flight() if facts.sticky is not None else 0.0
+        warm_of = self._affinity.warm(facts.sticky, facts.input_tokens, now)
+        most_in_flight = self._most_in_flight() if warm_of else 0.0
+        has_unfit, has_tight = self._has_unfit, self._has_unfit or facts.is_outgrown
         cheapest = 0.0
         for position, member in enumerate(self._members):
-            obstacle = unfit(member.target, facts) or member.state.obstacle(tokens, now)
+            if now >= member.state.listens_at:
+                member.state.listen(now)
+            obstacle = (has_unfit and unfit(member.target, facts)) or member.state.obstacle(tokens, now)
             if obstacle is not None:
                 excluded.append(Exclusion(member.target, *obstacle))
-            elif member.target.name in facts.tried or is_tight(member.target, facts):
+            elif member.name in facts.tried or (has_tight and is_tight(member.target, facts)):
                 tried.append(member)
             else:
-                warm = self._warm(member, facts, most_in_flight, now)
+                warm = warm_of.get(member.name, 0) if member.state.in_flight <= most_in_flight else 0
                 cost = member.tariff.cost_usd(facts.input_tokens, warm, output_tokens)
                 rating = self._rate(
-                    position, member, facts.input_tokens - warm, cost, limit_s, miss_usd, usual_usd, now
+                    position, member, facts, warm, output_tokens, cost, limit_s, miss_usd, usual_usd, now
                 )
                 if rating[-1]:
                     strangers.append(rating)
@@ -111,23 +113,30 @@ class Scored:
                 rated.append(rating)
         if not (rated or strangers or tried):
             return self._panic(facts, excluded, now)
-        if rated and not facts.tried:
-            self._promise.saw_cheapest(cheapest)
         rated.sort()
         _spread(rated, rng)
-        if now >= self._look_at and not facts.tried:
-            self._look_around(rated, facts, _DEAREST_LOOK * cheapest, now)
+        if rated and not facts.tried:
+            self._planned_anew(rated, facts, output_tokens, cheapest, now)
         if len(tried) > 1:
             tried.sort(key=lambda member: rank_last(member.target, facts))
         ratings = (*rated, *sorted(strangers))
         candidates = [self._members[rating[1]].candidate for rating in ratings]
         candidates += [member.candidate for member in tried]
-        basis = Basis(limit_s, miss_usd, usual_usd, ratings) if ratings else None
+        basis = Basis(facts.stream, limit_s, miss_usd, usual_usd, ratings) if ratings else None
         return Plan(self.name, tuple(candidates), tuple(excluded), basis)
+
+    def _planned_anew(
+        self, rated: list[Rating], facts: Facts, output_tokens: float, cheapest_usd: float, now: float
+    ) -> None:
+        """What each call does once, however often it is planned."""
+        # Where it is cheapest, with room or without: in a shortage a miss is no worse than else.
+        self._promise.saw_cheapest(self._cheapest.cost_usd(facts.input_tokens, 0, output_tokens))
+        if now >= self._look_at:
+            self._look_around(rated, facts, _DEAREST_LOOK * cheapest_usd, now)
 
     def hedge(self, facts: Facts, first: str, sent_at: float, now: float) -> tuple[Candidate | None, float | None]:
         """See `Router.hedge`."""
-        if not self._hedges.is_on:
+        if not (self._hedges.is_on and facts.stream):
             return None, None
         member, limit_s = self._by_name[first], self._limit_s(facts, sent_at)
         age_s = max(now - sent_at, 1e-3)
@@ -154,7 +163,7 @@ class Scored:
         for member in self._members:
             if member.target.name in (first, *facts.tried) or is_tight(member.target, facts):
                 continue
-            if unfit(member.target, facts) or member.state.obstacle(tokens, now) or member.state.is_stranger():
+            if unfit(member.target, facts) or member.state.obstacle(tokens, now) or member.state.is_stranger(now):
                 continue
             cost = member.tariff.cost_usd(facts.input_tokens, 0, output_tokens)
             p_rescue = member.state.health.p_ok(now) * self._p_within(member, facts, left_s, now)
@@ -164,9 +173,8 @@ class Scored:
         return best
 
     def _p_within(self, member: _Member, facts: Facts, limit_s: float, now: float) -> float:
-        health = member.state.health
-        mean, sigma = health.ratio(now)
-        return p_within(limit_s, health.usual_ttft_s(facts.input_tokens) * exp(mean), sigma)
+        median_s, sigma = member.state.health.ttft_s(facts.input_tokens, member.state.in_flight + 1, now)
+        return p_within(limit_s, median_s, sigma)
 
     def tokens(self, facts: Facts) -> int:
         """What an attempt of this call will probably count for at a provider."""
@@ -177,12 +185,24 @@ class Scored:
         kind = outcome.kind
         if kind in ("rejected", "refused", "outrun", "gone"):
             return
-        self._promise.learn(kind != "ok" or (outcome.ttft_s or 0.0) > self._objective.ttft_s)
+        if outcome.ttft_s is not None and not outcome.is_ttft_told:
+            self.saw_first_token(outcome.started_at + outcome.ttft_s, outcome.started_at, facts)
         if kind == "ok" and facts is not None:
             self._forecast.learn(facts.max_output_tokens, outcome.output_tokens)
             self._affinity.served(facts.sticky, outcome.target, outcome.input_tokens, now)
             tariff = self._by_name[outcome.target].tariff
             self._hedges.spent(tariff.cost_usd(outcome.input_tokens, outcome.cached_tokens, outcome.output_tokens), now)
+
+    def saw_first_token(self, at: float, started_at: float, facts: Facts | None) -> None:
+        """Learn how dear a late beginning must be. Only from calls that began: of what failed no choice by lateness
+        would have saved, and it counts when a later attempt of the call begins.
+        """
+        by = None if facts is None else facts.first_token_at
+        self._promise.learn(at > (started_at + self._objective.ttft_s if by is None else by))
+
+    def warm_tokens(self, target: str, facts: Facts, now: float) -> int:
+        """How much of a call's input a target probably still has."""
+        return self._affinity.warm(facts.sticky, facts.input_tokens, now).get(target, 0)
 
     @property
     def miss_usd(self) -> float:
@@ -192,31 +212,41 @@ class Scored:
     def estimate(self, target: str, facts: Facts, now: float) -> Estimate:
         """What is expected of a target for this call."""
         member = self._by_name[target]
-        warm = self._warm(member, facts, self._most_in_flight(), now)
-        cost = member.tariff.cost_usd(facts.input_tokens, warm, self._forecast.expect(facts.max_output_tokens))
+        is_free = member.state.in_flight <= self._most_in_flight()
+        warm = self.warm_tokens(target, facts, now) if is_free else 0
+        output_tokens = self._forecast.expect(facts.max_output_tokens)
+        cost = member.tariff.cost_usd(facts.input_tokens, warm, output_tokens)
         promise, limit_s = self._promise, self._limit_s(facts, now)
-        uncached_tokens = facts.input_tokens - warm
-        rating = self._rate(0, member, uncached_tokens, cost, limit_s, promise.price_usd, promise.reference_usd, now)
-        return as_estimate(rating, limit_s)
+        rating = self._rate(
+            0, member, facts, warm, output_tokens, cost, limit_s, promise.price_usd, promise.reference_usd, now
+        )
+        return as_estimate(rating, limit_s, facts.stream)
 
     def _rate(
         self,
         position: int,
         member: _Member,
-        uncached_tokens: int,
+        facts: Facts,
+        warm: int,
+        output_tokens: float,
         cost_usd: float,
         limit_s: float,
         miss_usd: float,
         usual_usd: float,
         now: float,
     ) -> Rating:
-        state = member.state
-        health = state.health
+        state, is_stream = member.state, facts.stream
+        health, used = state.health, 1.0 - state.pacer.spare
         p_ok, p_cut = health.p_ok(now), health.p_cut(now)
-        mean, sigma = health.ratio(now)
-        median_s = health.usual_ttft_s(uncached_tokens) * exp(mean)
-        worth = score(self._preset, miss_usd, usual_usd, limit_s, cost_usd, p_ok, median_s, sigma, p_cut)
-        return worth, position, member.target.name, cost_usd, p_ok, median_s, sigma, p_cut, state.is_stranger()
+        if is_stream:
+            median_s, sigma = health.ttft_s(facts.input_tokens - warm, state.in_flight + 1, now)
+        else:
+            median_s, sigma = health.whole_s(facts.input_tokens - warm, output_tokens, now)
+        worth = score(
+            self._preset, is_stream, miss_usd, usual_usd, limit_s, cost_usd, p_ok, median_s, sigma, p_cut, used
+        )
+        is_stranger = state.in_flight > 0 and state.is_stranger(now)
+        return worth, position, member.name, cost_usd, p_ok, median_s, sigma, p_cut, used, is_stranger
 
     def _look_around(self, rated: list[Rating], facts: Facts, at_most_usd: float, now: float) -> None:
         """Now and then put a target first that nobody asked for a while: what is known of it is old."""
@@ -237,11 +267,6 @@ class Scored:
             if left_s > _LEAST_LEFT * limit_s:
                 return left_s
         return limit_s
-
-    def _warm(self, member: _Member, facts: Facts, most_in_flight: float, now: float) -> int:
-        if facts.sticky is None or member.state.in_flight > most_in_flight:
-            return 0
-        return self._affinity.warm_tokens(facts.sticky, member.target.name, facts.input_tokens, now)
 
     def _most_in_flight(self) -> float:
         total = sum(member.state.in_flight for member in self._members)

@@ -12,6 +12,11 @@ SYSTEM = "You are the assistant of a bookshop. " * 10
 TOOL = {"type": "function", "function": {"name": "find_book", "description": "Looks a book up by title."}}
 
 
+def warm(affinity: Affinity, sticky: int | None, target: str, input_tokens: int, now: float) -> int:
+    """What one target probably has of it."""
+    return affinity.warm(sticky, input_tokens, now).get(target, 0)
+
+
 def chat(*contents: object, system: object = SYSTEM, **rest: object) -> dict[str, object]:
     roles = ("user", "assistant")
     turns = [{"role": roles[index % 2], "content": content} for index, content in enumerate(contents)]
@@ -108,49 +113,49 @@ def test_a_lone_surrogate_is_hashed() -> None:
 def test_a_served_prompt_is_warm_in_steps_of_128_tokens() -> None:
     affinity = Affinity()
     affinity.served(1, "a", 2000, 10.0)
-    assert affinity.warm_tokens(1, "a", 3000, 11.0) == 1920
-    assert affinity.warm_tokens(1, "a", 1500, 11.0) == 1408
-    assert affinity.warm_tokens(1, "a", 1024, 11.0) == 1024
+    assert warm(affinity, 1, "a", 3000, 11.0) == 1920
+    assert warm(affinity, 1, "a", 1500, 11.0) == 1408
+    assert warm(affinity, 1, "a", 1024, 11.0) == 1024
 
 
 def test_below_1024_tokens_nothing_is_warm() -> None:
     affinity = Affinity()
     affinity.served(1, "a", 1023, 10.0)
-    assert affinity.warm_tokens(1, "a", 5000, 11.0) == 0
+    assert warm(affinity, 1, "a", 5000, 11.0) == 0
     affinity.served(1, "a", 5000, 10.0)
-    assert affinity.warm_tokens(1, "a", 1023, 11.0) == 0
+    assert warm(affinity, 1, "a", 1023, 11.0) == 0
 
 
 def test_other_targets_and_other_keys_are_cold() -> None:
     affinity = Affinity()
     affinity.served(1, "a", 2048, 10.0)
-    assert affinity.warm_tokens(1, "b", 2048, 10.0) == 0
-    assert affinity.warm_tokens(2, "a", 2048, 10.0) == 0
+    assert warm(affinity, 1, "b", 2048, 10.0) == 0
+    assert warm(affinity, 2, "a", 2048, 10.0) == 0
 
 
 def test_without_a_key_nothing_is_kept() -> None:
     affinity = Affinity()
     affinity.served(None, "a", 2048, 10.0)
     assert len(affinity) == 0
-    assert affinity.warm_tokens(None, "a", 2048, 10.0) == 0
+    assert warm(affinity, None, "a", 2048, 10.0) == 0
 
 
 def test_warmth_ends_with_the_time_to_live_and_each_use_renews_it() -> None:
     affinity = Affinity(ttl_s=300.0)
     affinity.served(1, "a", 2048, 0.0)
-    assert affinity.warm_tokens(1, "a", 2048, 299.0) == 2048
-    assert affinity.warm_tokens(1, "a", 2048, 300.0) == 0
+    assert warm(affinity, 1, "a", 2048, 299.0) == 2048
+    assert warm(affinity, 1, "a", 2048, 300.0) == 0
     affinity.served(1, "a", 2048, 299.0)
-    assert affinity.warm_tokens(1, "a", 2048, 598.0) == 2048
+    assert warm(affinity, 1, "a", 2048, 598.0) == 2048
 
 
 def test_a_key_may_be_warm_at_three_targets_and_the_oldest_gives_way() -> None:
     affinity = Affinity()
     for at, target in enumerate("abca"):
         affinity.served(1, target, 2048, float(at))
-    assert [affinity.warm_tokens(1, target, 2048, 4.0) for target in "abc"] == [2048, 2048, 2048]
+    assert [warm(affinity, 1, target, 2048, 4.0) for target in "abc"] == [2048, 2048, 2048]
     affinity.served(1, "d", 2048, 5.0)
-    assert [affinity.warm_tokens(1, target, 2048, 5.0) for target in "abcd"] == [2048, 0, 2048, 2048]
+    assert [warm(affinity, 1, target, 2048, 5.0) for target in "abcd"] == [2048, 0, 2048, 2048]
 
 
 def test_the_key_unserved_for_longest_makes_room() -> None:
@@ -158,7 +163,7 @@ def test_the_key_unserved_for_longest_makes_room() -> None:
     for at, sticky in enumerate((1, 2, 1, 3)):
         affinity.served(sticky, "a", 2048, float(at))
     assert len(affinity) == 2
-    assert [affinity.warm_tokens(sticky, "a", 2048, 4.0) for sticky in (1, 2, 3)] == [2048, 0, 2048]
+    assert [warm(affinity, sticky, "a", 2048, 4.0) for sticky in (1, 2, 3)] == [2048, 0, 2048]
 
 
 @pytest.mark.parametrize(("ttl_s", "max_entries"), [(0.0, 1), (-1.0, 1), (float("nan"), 1), (1.0, 0)])

@@ -83,10 +83,106 @@ def test_429s_that_name_no_time_are_waited_out_for_longer_and_longer_up_to_a_bou
         play(one, "rate_limited", now)
         waits.append(wait(one, now)[1])
         now += waits[-1]
-    assert waits == [1, 2, 4, 8, 10, 10]
+    assert waits == [1, 2, 4, 4, 4, 4]
     play(one, "ok", now)
     play(one, "rate_limited", now)
     assert wait(one, now) == ("rate limit", 1.0)
+
+
+def test_a_first_token_ends_a_row_of_429s_before_its_answer_ends() -> None:
+    one = state()
+    for _ in range(3):
+        play(one, "rate_limited", 0.0)
+    one.began(100, 10.0)
+    one.first_token(10.0, 1000, 10.5)
+    play(one, "rate_limited", 11.0)
+    assert wait(one, 11.0) == ("rate limit", 1.0)
+
+
+def test_a_first_token_is_learned_when_it_comes_and_only_once() -> None:
+    one = state()
+    one.began(100, 0.0, 1000)
+    one.first_token(0.0, 1000, 3.0)
+    assert one.health.samples == 1
+    slower = one.health.ratio(3.0)[0]
+    assert slower > 0
+    one.ended(Outcome("p/a", "ok", 0.0, 9.0, 3.0, 1000, 100, is_ttft_told=True), 3.0)
+    assert one.health.samples == 1
+    assert one.health.ratio(3.0)[0] == slower
+    assert one.in_flight == 0
+
+
+def test_a_first_token_that_nobody_told_is_learned_at_the_end() -> None:
+    one = state()
+    one.began(100, 0.0, 1000)
+    one.ended(Outcome("p/a", "ok", 0.0, 9.0, 3.0, 1000, 100), 9.0)
+    assert one.health.samples == 1
+    assert one.health.ratio(9.0)[0] > 0
+
+
+def heard(first_token: bool) -> TargetState:
+    """A target of which one first token came after a second, and then three attempts none of which begins."""
+    one = state()
+    one.began(100, 0.0, 1000)
+    if first_token:
+        one.first_token(0.0, 1000, 1.0)
+    for at in (2.0, 2.1, 2.2):
+        one.began(100, at, 1000)
+    return one
+
+
+def test_silence_is_a_sign_before_the_first_late_answer_comes() -> None:
+    one = heard(first_token=True)
+    before = one.health.ratio(4.0)[0]
+    one.listen(4.0)
+    assert one.health.ratio(4.0)[0] == before  # a second and a half is nothing unusual
+    assert one.listens_at > 4.0
+    one.listen(6.0)
+    assert one.health.ratio(6.0)[0] > 0.3
+    assert one.listens_at == float("inf")
+
+
+def test_what_is_due_does_not_pile_up_where_nobody_listens() -> None:
+    one = heard(first_token=True)
+    for number in range(500):
+        at = 10.0 + number
+        one.began(100, at, 1000)
+        one.first_token(at, 1000, at + 0.5)
+        one.ended(Outcome("p/a", "ok", at, 0.9, 0.5, is_ttft_told=True), at + 0.9)
+    assert len(one._due) < 10
+    assert len(one._under_way) == 4  # those that never ended
+
+
+def test_silence_says_nothing_where_first_tokens_are_never_told() -> None:
+    one = heard(first_token=False)
+    assert one.listens_at == float("inf")
+    one.listen(60.0)
+    assert one.health.ratio(60.0)[0] == 0
+
+
+def test_an_answer_that_is_not_streamed_teaches_how_long_whole_ones_take_and_no_first_token() -> None:
+    one = state()
+    before = one.health.whole_s(1000, 100, 5.0)[0]
+    one.began(100, 0.0)
+    one.ended(Outcome("p/a", "ok", 0.0, 20.0, None, 1000, 100), 5.0, is_stream=False)
+    assert one.health.whole_s(1000, 100, 5.0)[0] > 1.3 * before
+    assert one.health.ratio(5.0)[0] == 0
+    one.began(100, 5.0)
+    one.ended(Outcome("p/a", "timeout", 5.0, 60.0), 65.0, is_stream=False)
+    assert one.health.ratio(65.0)[0] == 0  # no first token was waited for
+
+
+def test_a_target_that_was_slow_when_last_heard_of_is_tried_by_one_call_at_a_time() -> None:
+    one = state()
+    for number in range(20):
+        one.began(100, float(number))
+        one.first_token(float(number), 1000, number + (0.9 if number < 10 else 6.0))
+        one.ended(Outcome("p/a", "ok", float(number), 9.0, 6.0, is_ttft_told=True), number + 9.0)
+    assert not one.is_stranger(60.0)
+    one.began(100, 60.0)
+    assert one.is_stranger(60.0)
+    one.first_token(60.0, 1000, 60.9)
+    assert not one.is_stranger(61.0)
 
 
 def test_refused_credentials_keep_everybody_away_for_a_minute() -> None:
@@ -130,11 +226,11 @@ def test_the_speed_of_streams_is_known_once_one_has_come_whole() -> None:
     for number, (kind, ttft_s, tokens) in enumerate((("cut", 0.5, 90), ("ok", None, 90), ("ok", 0.5, 1))):
         state.began(100, number)
         state.ended(Outcome("p/a", kind, number, 2.5, ttft_s, 100, tokens), number + 2.5)  # type: ignore[arg-type]
-    assert (state.first_tokens, state.tokens_per_s) == (2, None)
+    assert (state.health.first_tokens, state.tokens_per_s) == (2, None)
     for tokens in (100, 200):
         state.began(100, 10.0)
         state.ended(Outcome("p/a", "ok", 10.0, 2.5, 0.5, 100, tokens), 12.5)
-    assert state.first_tokens == 4
+    assert state.health.first_tokens == 4
     assert state.tokens_per_s == pytest.approx(50 + 0.05 * (100 - 50))
 
 

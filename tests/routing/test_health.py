@@ -3,7 +3,8 @@ from random import Random
 
 import pytest
 
-from routing.health import Health, p_within
+from routing.health import Health
+from routing.timing import p_within
 
 
 def taught(*, base_s: float, per_ktok_s: float, sigma: float, count: int, at: float = 0.0, seed: int = 1) -> Health:
@@ -84,12 +85,35 @@ def test_cut_streams_are_counted_apart() -> None:
     assert health.p_ok(20) > 0.95
 
 
+def test_what_whole_answers_take_is_learned_over_the_tokens_they_are_made_of() -> None:
+    health = Health()
+    for number in range(200):
+        tokens = 50 + number * 37 % 500
+        health.came_whole(0.5 + tokens / 25, 1000, tokens, float(number))
+    assert health.whole_s(1000, 100, 200.0)[0] == pytest.approx(4.5, rel=0.15)
+    assert health.whole_s(1000, 500, 200.0)[0] == pytest.approx(20.5, rel=0.1)
+    assert health.usual_ttft_s(1000) == Health().usual_ttft_s(1000)
+
+
+def test_a_whole_answer_whose_tokens_nobody_counted_says_only_that_there_was_one() -> None:
+    health = Health()
+    before = health.whole_s(1000, 100, 0.0)
+    assert health.came_whole(60.0, 1000, 0, 0.0) is None
+    assert health.samples == 1
+    assert health.whole_s(1000, 100, 0.0) == before
+
+
+def test_what_load_does_is_kept_apart_from_what_is_usual() -> None:
+    health, rng = Health(), Random(3)
+    for number in range(600):
+        in_flight = 5 if number % 3 else 40
+        health.began_to_answer((2.5 if in_flight == 40 else 1.0) * exp(rng.gauss(0, 0.2)), 1000, number, in_flight)
+    assert health.usual_ttft_s(1000) == pytest.approx(1.0, rel=0.1)
+    assert health.ttft_s(1000, 5, 600)[0] == pytest.approx(1.0, rel=0.15)
+    assert health.ttft_s(1000, 40, 600)[0] == pytest.approx(2.5, rel=0.2)
+
+
 def test_slowness_is_told_against_the_usual() -> None:
     health = taught(base_s=1, per_ktok_s=0, sigma=0.1, count=100)
     assert health.began_to_answer(3.0, 1000, 100) == pytest.approx(3, rel=0.1)
     assert health.began_to_answer(0.0, 1000, 100) > 0  # a clock that stood still is no error
-
-
-@pytest.mark.parametrize(("limit_s", "expected"), [(1.0, 0.5), (1000.0, 1.0), (0.001, 0.0)])
-def test_the_share_within_a_limit(limit_s: float, expected: float) -> None:
-    assert p_within(limit_s, 1.0, 0.5) == pytest.approx(expected, abs=1e-9)

@@ -334,3 +334,16 @@ def test_who_waits_as_long_as_told_may_send(
     assert 0.0 <= wait_s <= 3600.0
     assert pacer.wait_s(wanted, now) == wait_s
     assert pacer.wait_s(wanted, now + wait_s + 1e-6) == 0.0
+
+
+def test_the_spare_room_is_the_headroom_of_the_last_question() -> None:
+    pacer = Pacer(60, 60_000)
+    assert pacer.spare == 1.0
+    for _ in range(15):
+        pacer.began(100, 0.0)
+    assert pacer.wait_s(100, 0.0) == 0
+    assert pacer.spare == pytest.approx(pacer.headroom(0.0)) == pytest.approx(0.75)
+    pacer.told(RateLimits(0.0, limit_tokens=60_000, remaining_tokens=6_000), 0.0)
+    pacer.wait_s(100, 0.0)
+    assert pacer.spare == pytest.approx(pacer.headroom(0.0))
+    assert pacer.spare < 0.15

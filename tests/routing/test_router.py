@@ -1,6 +1,7 @@
 import pytest
 
-from routing import Facts, Fleet, Group, RetrySettings, Router
+from routing import Facts, Fleet, Group, Outcome, RetrySettings, Router
+from routing.router import StrategyName
 from tests.routing.fleets import CHEAP, DEAR, Play, a_target, names
 
 FAST, CHEAP_ONE = a_target("fast", DEAR), a_target("cheap", CHEAP)
@@ -55,3 +56,17 @@ def test_planning_a_call_that_nobody_can_take_now_deposits_nothing() -> None:
     play.router.fleet["p/fast"].drained_until = 10.0
     assert play.router.plan(play.facts(), 0, play.rng).candidates == ()
     assert not play.router.may_retry(play.facts(), 0)
+
+
+@pytest.mark.parametrize("strategy", ["balanced", "round_robin"])
+def test_a_first_token_is_learned_while_its_answer_still_goes_on(strategy: StrategyName) -> None:
+    play = Play(Router({"chat": Group([FAST], strategy)}))
+    facts = play.facts(sticky=3)
+    tokens = play.router.began("p/fast", facts, 10.0)
+    play.router.first_token("p/fast", facts, 10.0, 14.0)
+    health = play.router.fleet["p/fast"].health
+    assert health.samples == 1
+    assert health.ratio(14.0)[0] > 0
+    outcome = Outcome("p/fast", "ok", 10.0, 9.0, 4.0, 1000, 50, reserved_tokens=tokens, is_ttft_told=True)
+    play.router.observe(outcome, 19.0, facts)
+    assert health.samples == 1

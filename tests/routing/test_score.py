@@ -26,7 +26,7 @@ def test_a_target_without_a_price_counts_as_the_dearest() -> None:
 def test_missing_grows_dearer_while_the_objective_is_missed_and_cheaper_when_it_is_kept() -> None:
     promise = Promise(PRESETS["balanced"], Objective(2.0, 0.95), 0.001)
     before = promise.multiplier
-    for _ in range(20):
+    for _ in range(200):
         promise.learn(is_missed=True)
     raised = promise.multiplier
     assert raised > 1.3 * before

@@ -18,6 +18,11 @@ class Spy(Router):
     def __init__(self) -> None:
         super().__init__({"chat": Group([Target("a/m", "a", "m")])})
         self.told: list[Outcome] = []
+        self.first_tokens: list[tuple[str, float, float]] = []
+
+    def first_token(self, target: str, facts: Facts, started_at: float, now: float) -> None:
+        self.first_tokens.append((target, started_at, now))
+        super().first_token(target, facts, started_at, now)
 
     def observe(self, outcome: Outcome, now: float, facts: Facts | None = None) -> None:
         self.told.append(outcome)
@@ -54,6 +59,8 @@ async def test_a_stream_that_came_to_its_end_is_told_with_its_tokens_and_its_fir
     assert (bench.only.input_tokens, bench.only.output_tokens, bench.only.cached_tokens) == (250, 40, 200)
     assert call.usage == Usage(50, 30, cached_tokens=200, reasoning_tokens=10)
     assert bench.attempt.waited_s == 0.5
+    assert bench.router.first_tokens == [("a/m", 10.0, 10.5)]
+    assert bench.only.is_ttft_told
 
 
 @pytest.mark.parametrize(
@@ -65,6 +72,13 @@ async def test_a_stream_that_broke_is_the_targets_fault_unless_somebody_left(err
     bench.report.opened()
     await bench.settle(error)
     assert bench.only.kind == kind
+
+
+def test_a_whole_answer_has_no_first_token() -> None:
+    bench = Bench()
+    bench.report.answered(a_call(), Usage(250, 40), None)
+    assert bench.router.first_tokens == []
+    assert (bench.only.ttft_s, bench.only.is_ttft_told) == (None, False)
 
 
 def test_a_failure_is_told_once_with_what_the_provider_asks() -> None:

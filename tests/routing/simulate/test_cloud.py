@@ -62,18 +62,27 @@ def test_a_drift_has_not_begun_to_hurt_at_its_beginning() -> None:
 
 
 def test_a_storm_refuses_its_share_and_its_headers_lie_or_are_missing() -> None:
-    fault = Fault("storm", "storm", frozenset({"a"}), 0.0, 10.0, rate=0.6)
+    fault = Fault("storm", "storm", frozenset({"a"}), 0.0, 2000.0, rate=0.6)
     cloud = Cloud([exact("a", rpm=100, tpm=200_000)], [fault])
     refused = [
         fate
         for index in range(2000)
-        if (fate := cloud.peek(replace(REQUEST, index=index), "a", 0, 0.0)).kind == "rate_limited"
+        if (fate := cloud.peek(replace(REQUEST, index=index), "a", 0, float(index))).kind == "rate_limited"
     ]
     assert len(refused) / 2000 == pytest.approx(0.6, abs=0.03)
     assert all(fate.retry_after_s is None for fate in refused)
     lies = [fate.limits for fate in refused if fate.limits is not None]
     assert len(lies) / len(refused) == pytest.approx(0.5, abs=0.05)
     assert {limits.remaining_requests for limits in lies} == {100}
+
+
+def test_a_storms_victims_refuse_in_the_same_seconds() -> None:
+    fault = Fault("storm", "storm", frozenset({"a", "b"}), 0.0, 1000.0, rate=0.5)
+    cloud = Cloud([exact("a"), exact("b")], [fault])
+    kinds = [tuple(cloud.peek(REQUEST, name, 0, at + 0.3).kind for name in "ab") for at in range(200)]
+    assert set(kinds) == {("ok", "ok"), ("rate_limited", "rate_limited")}
+    again = [cloud.peek(replace(REQUEST, index=7), "a", 1, at + 0.9).kind for at in range(200)]
+    assert again == [kind for kind, _ in kinds]
 
 
 def test_cuts_come_after_content_and_before_the_end() -> None:
@@ -102,6 +111,16 @@ def test_requests_beyond_the_limit_are_refused_and_told_when_to_come_back() -> N
     assert sent[2].retry_after_s == 30.0
     assert cloud.peek(REQUEST, "a", 0, 29.9).kind == "rate_limited"
     assert cloud.peek(REQUEST, "a", 0, 30.0).kind == "ok"
+
+
+def test_a_limit_kept_over_less_than_a_minute_lets_no_more_through_at_once() -> None:
+    cloud = Cloud([replace(exact("a", rpm=60), burst_s=2.0)])
+    kinds = [cloud.send(replace(REQUEST, index=index), "a", 0, 100.0).kind for index in range(3)]
+    assert kinds == ["ok", "ok", "rate_limited"]
+    assert cloud.peek(REQUEST, "a", 0, 101.0).kind == "ok"
+    limits = cloud.peek(REQUEST, "a", 0, 200.0).limits
+    assert limits is not None
+    assert (limits.limit_requests, limits.remaining_requests, limits.reset_requests_s) == (60, 2, 0.0)
 
 
 def test_a_refusal_takes_nothing_from_the_allowance() -> None:

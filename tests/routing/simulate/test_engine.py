@@ -21,7 +21,7 @@ class Counting:
     def __init__(self) -> None:
         self.targets = [profile.target for profile in hosted()]
         self.in_flight: Counter[str] = Counter()
-        self.began_count = self.ended_count = 0
+        self.began_count = self.ended_count = self.first_tokens = self.told = 0
         self.now = 0.0
 
     def _tick(self, now: float) -> None:
@@ -37,8 +37,13 @@ class Counting:
         self.in_flight[target] += 1
         self.began_count += 1
 
+    def first_token(self, target: str, sent_at: float, now: float) -> None:
+        self._tick(now)
+        self.first_tokens += 1
+
     def observe(self, outcome: Outcome, now: float) -> None:
         self._tick(now)
+        self.told += outcome.is_ttft_told
         assert outcome.started_at + outcome.duration_s == pytest.approx(now)
         self.in_flight[outcome.target] -= 1
         self.ended_count += 1
@@ -67,6 +72,14 @@ def test_a_call_answered_at_once() -> None:
     ((now, outcome),) = routes.outcomes
     assert (now, outcome.kind, outcome.ttft_s, outcome.duration_s) == (2.5, "ok", 0.5, 2.5)
     assert (outcome.input_tokens, outcome.output_tokens) == (1000, 20)
+
+
+def test_routers_hear_of_a_first_token_when_it_comes_and_of_the_end_when_that_comes() -> None:
+    routes = ScriptedRoutes(BOTH, ["fast"])
+    one_call(routes, BOTH, request=Request(0, 10.0, 1000, 20))
+    assert routes.first_tokens == [("fast", 10.0, 10.5)]
+    ((now, outcome),) = routes.outcomes
+    assert (now, outcome.is_ttft_told) == (12.5, True)
 
 
 def test_routers_are_told_sizes_and_times_but_not_the_length_of_the_answer() -> None:
@@ -207,7 +220,7 @@ def test_a_hedge_is_sent_when_the_router_says_so_and_the_loser_is_cancelled() ->
     record = one_call(routes, BOTH)
     assert (record.target, record.ttft_s, record.hedges, record.attempts) == ("fast", 0.75, 1, 2)
     assert routes.hedge_asked_at == [0.0, 0.25]
-    assert routes.kinds == [("slow", "gone"), ("fast", "ok")]
+    assert routes.kinds == [("slow", "outrun"), ("fast", "ok")]
     assert routes.outcomes[0][0] == 0.75
     assert routes.outcomes[0][1].ttft_s is None
     assert (record.billed_tokens, record.wasted_tokens) == (2020, 1000)
@@ -218,7 +231,7 @@ def test_a_hedge_that_loses_is_cancelled_too() -> None:
     routes = ScriptedRoutes(BOTH, ["fast"], hedge=(0.25, "slow"))
     record = one_call(routes, BOTH)
     assert (record.ending, record.target, record.ttft_s, record.latency_s) == ("ok", "fast", 0.5, 2.5)
-    assert routes.kinds == [("slow", "gone"), ("fast", "ok")]
+    assert routes.kinds == [("slow", "outrun"), ("fast", "ok")]
 
 
 def test_a_winner_streams_on_when_the_losers_time_is_up() -> None:
@@ -266,6 +279,7 @@ def test_every_call_ends_once_and_every_attempt_is_accounted_for() -> None:
         assert [record.index for record in records] == list(range(3000))
         assert routes.began_count == routes.ended_count == sum(record.attempts for record in records)
         assert set(routes.in_flight.values()) == {0}
+        assert 0 < routes.told == routes.first_tokens < routes.ended_count
         assert all(cloud.in_flight(profile.name) == 0 for profile in hosted())
         assert {record.ending for record in records} >= {"ok", "failed", "no_candidate"}
         assert all(0 <= record.wasted_tokens <= record.billed_tokens for record in records)

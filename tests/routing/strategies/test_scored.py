@@ -3,7 +3,7 @@ from random import Random
 
 import pytest
 
-from routing import Capacity, Facts, Group, Objective, Price, Router
+from routing import Capacity, Facts, Group, Kind, Objective, Outcome, Price, Router
 from routing.router import StrategyName
 from tests.routing.fleets import CHEAP, DEAR, MIDDLE, Play, a_target, names
 
@@ -200,9 +200,9 @@ def test_one_slow_answer_does_not_decide_over_a_new_target() -> None:
 
 
 def racing(share: float = 0.5) -> Play:
-    group = Group([SLOW, a_target("quick", Price(0.15, 0.4))], "balanced", Objective(2.0, 0.95), share)
+    group = Group([SLOW, a_target("quick", Price(0.2, 0.5))], "balanced", Objective(2.0, 0.95), share)
     hand = Play(Router({"chat": group}))
-    hand.teach("slow", 1.3)
+    hand.teach("slow", 1.25)
     hand.teach("quick", 0.3)
     return hand
 
@@ -225,6 +225,7 @@ def test_a_silent_attempt_is_raced_when_it_will_probably_be_late_and_another_wou
 def test_what_is_late_already_is_raced_only_if_it_hangs() -> None:
     hand = racing()
     first = hand.router.plan(hand.facts(), 40, hand.rng).candidates[0]
+    assert first.target.model == "slow"
     assert hand.router.hedge(hand.facts(), first, 40.0, 42.05, hand.rng)[0] is None
     second, _ = hand.router.hedge(hand.facts(), first, 40.0, 60.0, hand.rng)
     assert second is not None
@@ -247,7 +248,116 @@ def test_answers_that_come_whole_make_a_target_known_too() -> None:
     hand = play("balanced", a_target("new", CHEAP), QUICK)
     for number in range(6):
         hand.outcome("new", "ok", float(number))
-    assert not hand.router.fleet["p/new"].is_stranger()
+    assert not hand.router.fleet["p/new"].is_stranger(10.0)
+
+
+def whole(hand: Play, name: str, duration_s: float, now: float, kind: Kind = "ok") -> None:
+    """A call that is not streamed, answered after so long with 200 tokens."""
+    facts = Facts("chat", stream=False, input_tokens=1000)
+    hand.router.began(f"p/{name}", facts, now)
+    hand.router.observe(Outcome(f"p/{name}", kind, now, duration_s, None, 1000, 200), now + duration_s, facts)
+
+
+def first_of_whole(hand: Play, now: float) -> str:
+    facts = Facts("chat", stream=False, input_tokens=1000)
+    return hand.router.plan(facts, now, hand.rng).candidates[0].target.model
+
+
+def taught_by_whole_answers(strategy: StrategyName) -> Play:
+    hand = play(strategy, a_target("slow", CHEAP), a_target("quick", DEAR))
+    for number in range(30):
+        whole(hand, "slow", 9.0, float(number))
+        whole(hand, "quick", 3.0, float(number))
+    return hand
+
+
+def test_fastest_learns_from_answers_that_are_not_streamed() -> None:
+    hand = taught_by_whole_answers("fastest")
+    assert first_of_whole(hand, 40.0) == "quick"
+    estimates = [
+        hand.router._strategies["chat"].estimate(name, Facts("chat", stream=False, input_tokens=1000), 40.0)  # type: ignore[attr-defined]
+        for name in ("p/slow", "p/quick")
+    ]
+    assert [one.ttft_p50_s for one in estimates] == [pytest.approx(9, rel=0.2), pytest.approx(3, rel=0.2)]
+
+
+def test_fastest_leaves_a_quick_target_that_fails_every_other_time() -> None:
+    hand = taught_by_whole_answers("fastest")
+    for number in range(40):
+        whole(hand, "slow", 4.0, 40.0 + number)
+        whole(hand, "quick", 3.0, 40.0 + number, "failed" if number % 2 else "ok")
+    assert first_of_whole(hand, 82.0) == "slow"
+
+
+def test_the_objective_is_about_streams_and_leaves_other_calls_to_price_and_success() -> None:
+    hand = play("balanced", SLOW, a_target("quick", MIDDLE))
+    hand.teach("slow", 4.0)
+    hand.teach("quick", 0.3)
+    assert hand.first(40) == "quick"
+    assert first_of_whole(hand, 40) == "slow"
+    for number in range(10):
+        whole(hand, "slow", 0.2, 40.0 + number / 10, "ok" if number % 3 == 0 else "failed")
+    assert first_of_whole(hand, 42) == "quick"
+
+
+def test_a_call_that_is_not_streamed_is_never_raced() -> None:
+    hand = racing()
+    facts = Facts("chat", stream=False, input_tokens=1000)
+    first = hand.router.plan(facts, 40, hand.rng).candidates[0]
+    assert hand.router.hedge(facts, first, 40.0, 60.0, hand.rng) == (None, None)
+
+
+def multiplier(hand: Play) -> float:
+    return hand.router._strategies["chat"]._promise.multiplier  # type: ignore[attr-defined,no-any-return]
+
+
+def test_only_beginnings_move_the_price_of_a_miss() -> None:
+    hand = play()
+    before = multiplier(hand)
+    for kind in ("failed", "timeout", "rate_limited", "gone"):
+        hand.outcome("quick", kind, 0.0)
+    for number in range(10):
+        whole(hand, "quick", 30.0, float(number))
+    assert multiplier(hand) == before
+    hand.outcome("quick", "ok", 10.0, 5.0)
+    assert multiplier(hand) > before
+
+
+def test_a_beginning_after_a_failed_attempt_is_late_by_the_calls_own_time() -> None:
+    hand = play()
+    before = multiplier(hand)
+    facts = hand.facts(first_token_at=12.0, tried=("p/slow",))
+    hand.router.began("p/quick", facts, 11.0)
+    hand.router.first_token("p/quick", facts, 11.0, 12.5)
+    assert multiplier(hand) > before
+    after = multiplier(hand)
+    outcome = Outcome("p/quick", "ok", 11.0, 3.0, 1.5, 1000, 200, is_ttft_told=True)
+    hand.router.observe(outcome, 14.0, facts)
+    assert multiplier(hand) == after
+
+
+def test_the_last_room_of_a_target_goes_to_the_calls_that_save_most_by_it() -> None:
+    hand = play("balanced", a_target("cheap", CHEAP, capacity=Capacity(rpm=60)), a_target("other", Price(0.13, 0.4)))
+    hand.teach("cheap", 0.4, count=20)
+    hand.teach("other", 0.4, count=20)
+    for _ in range(45):
+        hand.router.began("p/cheap", hand.facts(), 100.0)
+        hand.router.observe(Outcome("p/cheap", "gone", 100.0, 0.0), 100.0, hand.facts())
+    firsts = [
+        hand.router.plan(Facts("chat", stream=True, input_tokens=tokens), 100.0, hand.rng).candidates[0].target.model
+        for tokens in (100, 50_000)
+    ]
+    assert firsts == ["other", "cheap"]
+
+
+def test_the_usual_cost_does_not_rise_where_the_cheap_ones_have_no_room() -> None:
+    hand = known()
+    strategy = hand.router._strategies["chat"]
+    usual = strategy._promise.reference_usd  # type: ignore[attr-defined]
+    hand.outcome("slow", "rate_limited", 40.0, retry_after_s=60.0)
+    for number in range(200):
+        hand.first(42.0 + number / 100)
+    assert strategy._promise.reference_usd == pytest.approx(usual, rel=0.1)  # type: ignore[attr-defined]
 
 
 def test_a_call_that_nobody_has_room_for_by_their_own_figures_is_sent_all_the_same() -> None:

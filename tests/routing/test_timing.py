@@ -1,0 +1,65 @@
+from math import exp
+from random import Random
+
+import pytest
+
+from routing.timing import Timing, p_within
+
+
+def taught(*times_s: float, size: float = 1.0) -> Timing:
+    """One that saw these times, one a second."""
+    timing = Timing(0.8, 0.1)
+    for at, time_s in enumerate(times_s):
+        timing.took(time_s, size, float(at))
+    return timing
+
+
+def test_before_anything_is_known_the_guess_holds() -> None:
+    timing = Timing(0.8, 0.1)
+    assert timing.usual_s(2.0) == pytest.approx(1.0)
+    mean, sigma = timing.ratio(0.0)
+    assert (mean, round(sigma, 9)) == (0.0, 0.4)
+
+
+def test_a_line_is_learned_from_times_of_different_sizes() -> None:
+    timing, rng = Timing(0.8, 0.1), Random(5)
+    for at in range(300):
+        size = rng.uniform(0, 8)
+        timing.took((0.5 + 0.3 * size) * exp(rng.gauss(0, 0.1)), size, float(at))
+    assert timing.usual_s(0.0) == pytest.approx(0.5, rel=0.15)
+    assert timing.usual_s(8.0) == pytest.approx(2.9, rel=0.1)
+
+
+def test_no_time_is_ever_taken_for_nothing() -> None:
+    assert taught(*[0.0] * 50).usual_s(0.0) > 0
+
+
+def test_where_many_times_come_twenty_are_enough_to_see_a_change() -> None:
+    timing = Timing(1.0, 0.0)
+    for number in range(200):
+        timing.took(1.0, 1.0, number * 0.01)
+    for number in range(20):
+        timing.took(2.0, 1.0, 2.0 + number * 0.01)
+    assert timing.ratio(2.2)[0] > 0.3
+
+
+def test_one_outlier_moves_the_ratio_and_hardly_the_line() -> None:
+    timing = taught(*[1.0] * 50)
+    usual_s = timing.usual_s(1.0)
+    timing.took(50.0, 1.0, 50.0)
+    assert timing.usual_s(1.0) < 1.05 * usual_s
+    assert timing.ratio(50.0)[0] > 0.1
+
+
+def test_who_was_slow_is_doubted_after_a_while_and_believed_again_when_heard() -> None:
+    timing = taught(*[1.0] * 30, *[4.0] * 6)
+    assert not timing.was_slow(36.0)  # it is slow: that is known, not guessed
+    assert timing.was_slow(60.0)
+    for at in range(60, 70):
+        timing.took(1.0, 1.0, float(at))
+    assert not timing.was_slow(90.0)
+
+
+@pytest.mark.parametrize(("limit_s", "expected"), [(1.0, 0.5), (1000.0, 1.0), (0.001, 0.0)])
+def test_the_share_within_a_limit(limit_s: float, expected: float) -> None:
+    assert p_within(limit_s, 1.0, 0.5) == pytest.approx(expected, abs=1e-9)
