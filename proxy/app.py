@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from random import Random
 from time import monotonic, time
 
-from proxy.accounting import PriceBook, PriceTable
+from proxy.accounting import PriceBook, PriceTable, TokenCounter
 from proxy.api import Exchange, Surface
 from proxy.chain import (
     Admission,
@@ -71,6 +71,7 @@ class Gateway:
         self._trace = Trace(metrics, log, monotonic, self._history)
         self._fleet = Fleet()
         self._price_table = PriceTable()
+        self._tokens = TokenCounter()
         self._retiring: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self.exchanges: set[Exchange] = set()
@@ -131,6 +132,7 @@ class Gateway:
         await asyncio.gather(*self._retiring, return_exceptions=True)
         for provider in self._world.providers.values():
             await provider.aclose()
+        self._tokens.close()
 
     def _build(self, loaded: Loaded, old_providers: Mapping[str, Provider], old: Config | None) -> World:
         config = loaded.config
@@ -166,6 +168,7 @@ class Gateway:
             router=router,
             history=self._history,
             book=book,
+            tokens=self._tokens,
             max_body_bytes=config.server.max_body_bytes,
             comment_every_s=config.server.keepalive_comment_s,
             config_hash=loaded.config_hash,
@@ -226,6 +229,7 @@ def _describe_model(name: str, settings: ModelConfig) -> Model:
         is_hedged=settings.hedge.max_extra_cost > 0,
         is_rescued=settings.rescue,
         least_context=min(contexts, default=None),
+        counted_as=settings.targets[0].model,
     )
 
 

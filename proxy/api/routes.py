@@ -20,6 +20,7 @@ from proxy.api.replay import ReplayEndpoint
 from proxy.api.respond import WATCH, Receive, Send, write_error
 from proxy.api.surface import Desk
 from proxy.api.targets import TargetsEndpoint
+from proxy.api.tokens import TokensEndpoint
 from proxy.chain import choose_request_id, new_id
 from proxy.errors import GatewayError, MethodNotAllowed, NotFound
 
@@ -97,6 +98,7 @@ def client_face(desk: Desk) -> Face:
     routes: dict[str, dict[str, Endpoint]] = {
         "/v1/models": {"GET": models.list},
         f"{_MODELS}*": {"GET": models.show},
+        "/api/count-tokens": {"POST": TokensEndpoint(desk).count},
         **_probes(health),
     }
     return Face(desk, routes, ChatEndpoint(desk))

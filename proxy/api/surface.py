@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from time import time
 from typing import Protocol
 
-from proxy.accounting import PriceBook
+from proxy.accounting import PriceBook, TokenCounter
 from proxy.api.respond import Exchange
 from proxy.call import Handler, Principal, RequestHeaders
 from proxy.chain import Catalogue, History, Trace
@@ -28,6 +28,7 @@ class Surface:
     router: Router
     history: History
     book: PriceBook  #: what its targets cost
+    tokens: TokenCounter
     max_body_bytes: int
     comment_every_s: float
     config_hash: str

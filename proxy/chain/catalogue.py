@@ -46,6 +46,7 @@ class Model:
     is_hedged: bool = False  #: may a second attempt race a silent first one?
     is_rescued: bool = False  #: does a stream that is cut go on at another target?
     least_context: int | None = None  #: tokens; the smallest context that any of its targets has; None: none is known
+    counted_as: str = ""  #: its first target's model, as the provider calls it: whose tokenizer prompts are counted by
 
 
 class Catalogue:

@@ -45,6 +45,11 @@ class ChatRequest:
 
 def parse_chat_request(raw: bytes) -> ChatRequest:
     """The request in a body. Raises InvalidRequest, which names the parameter and never repeats a value."""
+    return read_chat_request(parse_object(raw), len(raw))
+
+
+def parse_object(raw: bytes) -> dict[str, object]:
+    """The JSON object in a body, of whatever request. Raises InvalidRequest, also for keys that occur twice."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -57,6 +62,11 @@ def parse_chat_request(raw: bytes) -> ChatRequest:
         raise InvalidRequest("The request body is nested too deeply: at most 254 levels are accepted.") from None
     if is_doubled:
         raise _doubled(raw)
+    return body
+
+
+def read_chat_request(body: dict[str, Any], size_bytes: int) -> ChatRequest:
+    """The request in a parsed body that had so many bytes. Raises InvalidRequest."""
     for name, value in body.items():
         field = _FIELDS.get(name)
         if field is None or value is None:
@@ -76,7 +86,7 @@ def parse_chat_request(raw: bytes) -> ChatRequest:
             "The 'stream_options' parameter is only allowed when 'stream' is enabled.", param="stream_options"
         )
     include_usage = options is not None and options.get("include_usage") is True
-    return ChatRequest(body, body["model"], stream, include_usage, body.get("n") or 1, len(raw))
+    return ChatRequest(body, body["model"], stream, include_usage, body.get("n") or 1, size_bytes)
 
 
 # -- what is checked beyond the type --

@@ -35,6 +35,7 @@ async def test_whatever_is_not_listed_is_a_404_in_openais_shape(path: str) -> No
         ("GET", "/v1/chat/completions", "POST"),
         ("DELETE", "/v1/models", "GET"),
         ("POST", "/livez", "GET"),
+        ("GET", "/api/count-tokens", "POST"),
         ("OPTIONS", "/v1/chat/completions", "POST"),
     ],
 )
