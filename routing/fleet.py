@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from math import inf, isfinite
+from math import exp, inf, isfinite
 from typing import Final
 
 from routing.breaker import Breaker, BreakerSettings
@@ -29,6 +29,10 @@ _SPEED_STEP: Final = 0.05
 _OVERDUE: Final = 2.5
 #: From that many first tokens on, a target is no stranger.
 _KNOWN_SAMPLES: Final = 5
+#: From that many on, its silence is judged by what it usually needs: so many deviations more, and so long at least.
+_WELL_KNOWN: Final = 20
+_PATIENT: Final = 4.0
+_LEAST_PATIENCE_S: Final = 5.0
 
 
 #: Obstacles that are a guess: the breaker's, that it will fail; the pacer's, that the provider will refuse. Where
@@ -118,6 +122,15 @@ class TargetState:
         if self.limit is not None:
             self.limit.began()
         self.pacer.began(tokens, now)
+
+    def patience_s(self, input_tokens: int, now: float) -> float:
+        """After how many seconds without a first token another target is the better hope; inf: nobody knows it well
+        enough to say. One answer in some 30,000 takes as long.
+        """
+        if self.health.first_tokens < _WELL_KNOWN:
+            return inf
+        median_s, sigma = self.health.ttft_s(input_tokens, max(1, self.in_flight), now)
+        return max(_LEAST_PATIENCE_S, median_s * exp(_PATIENT * sigma))
 
     def first_token(self, started_at: float, uncached_tokens: int, now: float) -> None:
         """Learn from the first token of an attempt that was sent at `started_at`, as soon as it comes."""

@@ -109,6 +109,10 @@ class Router:
         strategy = self._strategies[facts.model]
         return strategy.hedge(facts, first.target.name, sent_at, now) if isinstance(strategy, Scored) else (None, None)
 
+    def patience_s(self, target: str, facts: Facts, now: float) -> float:
+        """After how many seconds without a first token an attempt is better made elsewhere; inf: that is not known."""
+        return self.fleet[target].patience_s(facts.input_tokens, now)
+
     def began(self, target: str, facts: Facts, now: float) -> int:
         """An attempt is being sent. Gives the tokens it was counted for, for `Outcome.reserved_tokens`."""
         strategy = self._strategies[facts.model]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from math import inf
 from random import Random
 
 from routing.simulate import CallPolicy, CallRecord, Fault, Profile, Request, simulate
@@ -46,6 +47,7 @@ class ScriptedRoutes:
         self.retries = retries
         self.planned: list[tuple[float, tuple[str, ...]]] = []
         self.hedge_asked_at: list[float] = []
+        self.patience: dict[str, float] = {}  # by target; what it may be kept waiting for
         self.first_tokens: list[tuple[str, float, float]] = []
         self.outcomes: list[tuple[float, Outcome]] = []
         self.in_flight: Counter[str] = Counter()
@@ -54,8 +56,11 @@ class ScriptedRoutes:
     def plan(self, facts: Facts, now: float, rng: Random) -> Plan:
         self.planned.append((now, facts.tried))
         turn = len(facts.tried)
-        names = self._script[turn : turn + 1]
+        names = [name for name in self._script[turn:] if name in self._targets]
         return Plan("scripted", tuple(Candidate(self._targets[name], "told so") for name in names))
+
+    def patience_s(self, target: str, facts: Facts, now: float) -> float:
+        return self.patience.get(target, inf)
 
     def began(self, target: str, facts: Facts, now: float) -> None:
         self.in_flight[target] += 1

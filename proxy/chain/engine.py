@@ -111,7 +111,8 @@ class Engine:
             if model.is_hedged and quest.request.stream and not quest.request.text_so_far:
                 result = await self._race(quest, first)
             else:
-                result = await self._attempt(quest, first.target, self._begin(quest, first.target))
+                has_other = len(plan.candidates) > 1 and plan.candidates[1].target.name not in facts.tried
+                result = await self._attempt(quest, first.target, self._begin(quest, first.target), has_other)
             if isinstance(result, Won):
                 call.answered = result.report.attempt
                 return result
@@ -190,9 +191,15 @@ class Engine:
         quest.call.attempts.append(attempt)
         return Report(self._router, self._clock, quest.facts, attempt)
 
-    async def _attempt(self, quest: Quest, target: Target, report: Report) -> Won | UpstreamFailure:
+    async def _attempt(
+        self, quest: Quest, target: Target, report: Report, has_other: bool = False
+    ) -> Won | UpstreamFailure:
         call, attempt = quest.call, report.attempt
         patience, left_s = quest.model.patience, quest.facts.deadline_at - attempt.started_at
+        if has_other and quest.request.stream:
+            enough_s = self._router.patience_s(target.name, quest.facts, attempt.started_at)
+            if enough_s < (inf if patience.first_token_s is None else patience.first_token_s):
+                patience = replace(patience, first_token_s=enough_s)
         is_hurried = left_s < (inf if patience.total_s is None else patience.total_s - _NEAR_S)
         if is_hurried:
             patience = replace(patience, total_s=left_s)

@@ -21,6 +21,10 @@ class Driven:
         """See `Routes.plan`."""
         return self.router.plan(facts, now, rng)
 
+    def patience_s(self, target: str, facts: Facts, now: float) -> float:
+        """See `Routes.patience_s`."""
+        return self.router.patience_s(target, facts, now)
+
     def began(self, target: str, facts: Facts, now: float) -> None:
         """See `Routes.began`."""
         self._running[target, now].append((facts, self.router.began(target, facts, now)))

@@ -110,12 +110,15 @@ class Simulation:
         if not plan.candidates:
             self._finish(call, at, "no_candidate" if call.first_token_at is None else "cut")
             return
-        attempt = self._send(call, plan.candidates[0], at)
+        has_other = len(plan.candidates) > 1 and plan.candidates[1].target.name not in call.facts.tried
+        attempt = self._send(call, plan.candidates[0], at, has_other)
         if call.first_token_at is None:
             self._ask_hedge(attempt, at)
 
-    def _send(self, call: _Call, candidate: Candidate, at: float) -> _Attempt:
-        name, facts = candidate.target.name, call.facts
+    def _send(self, call: _Call, candidate: Candidate, at: float, has_other: bool = False) -> _Attempt:
+        name, facts, patience_s = candidate.target.name, call.facts, self._policy.first_token_timeout_s
+        if has_other:
+            patience_s = min(patience_s, self._routes.patience_s(name, facts, at))
         self._routes.began(name, facts, at)
         fate = self._cloud.send(call.rest, name, facts.tried.count(name), at)
         attempt = _Attempt(call, candidate, call.rest, fate, at)
@@ -123,7 +126,7 @@ class Simulation:
         call.running.append(attempt)
         call.attempts += 1
         # Before the first token an attempt has one event only, the first of those that may come.
-        timeout_at = at + self._policy.first_token_timeout_s
+        timeout_at = at + patience_s
         limit_at = min(timeout_at, call.leaves_at)
         if at + fate.first_s <= limit_at:
             self._push(at + fate.first_s, partial(self._begin_answer, attempt))

@@ -20,6 +20,12 @@ class Routes(Protocol):
         """An attempt is being sent; exactly one `observe` follows for it."""
         ...
 
+    def patience_s(self, target: str, facts: Facts, now: float) -> float:
+        """After how many seconds without a first token an attempt is dropped where another target may be asked, if
+        that is sooner than the policy's own time-out; inf: it never is.
+        """
+        ...
+
     def first_token(self, target: str, sent_at: float, now: float) -> None:
         """The first token of an attempt has come; `Outcome.is_ttft_told` will say so."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from random import Random
 from typing import Final
 
@@ -66,6 +67,10 @@ class Shell:
             )
             return Plan(self._picker.name, (), excluded)
         return Plan(self._picker.name, self._candidates[picked.name])
+
+    def patience_s(self, target: str, facts: Facts, now: float) -> float:
+        """See `Routes.patience_s`: the policy's time-out is all there is."""
+        return inf
 
     def began(self, target: str, facts: Facts, now: float) -> None:
         """Hand on to the picker."""

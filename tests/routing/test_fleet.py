@@ -255,3 +255,14 @@ def test_how_long_to_wait_for_room_and_whether_somebody_would_be_sent_there_all_
     assert waits[0] > 0
     assert waits[1:] == [5.0, 7.0, 0.0, 0.0]
     assert [fleet.is_askable(f"p/{name}", 0.0) for name in names] == [True, False, False, True, True]
+
+
+def test_the_silence_of_a_well_known_target_is_judged_by_what_it_usually_needs() -> None:
+    quick, slow, new = state(), state(), state()
+    for number in range(40):
+        for one, ttft_s in ((quick, 0.2), (slow, 8.0)):
+            one.began(100, float(number))
+            one.ended(Outcome("p/a", "ok", float(number), ttft_s + 1, ttft_s, 100, 10), number + 0.5)
+    assert new.patience_s(100, 40.0) == inf
+    assert quick.patience_s(100, 40.0) == 5.0
+    assert 15.0 < slow.patience_s(100, 40.0) < 60.0

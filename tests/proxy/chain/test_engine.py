@@ -392,3 +392,16 @@ async def test_a_target_that_is_drained_while_a_call_waits_for_it_is_not_asked()
     call, error = await bench.ask()
     assert error is DOWN
     assert len(call.attempts) == 1
+
+
+async def test_a_stream_is_waited_for_no_longer_than_its_target_usually_needs_if_another_can_be_asked() -> None:
+    class Known(Router):
+        def patience_s(self, target: str, facts: Facts, now: float) -> float:
+            return 3.0
+
+    late, other = ScriptedProvider("a", [UpstreamTimeout("late")]), ScriptedProvider("b", [UpstreamTimeout("late")])
+    bench = Bench([late, other], router=Known)
+    await bench.ask(a_call(stream=True))
+    assert [one.first_token_s for one in (*late.patience, *other.patience)] == [3.0, 5, 5, 5]
+    await bench.ask(a_call())
+    assert {one.first_token_s for one in (*late.patience[2:], *other.patience[2:])} == {5}

@@ -1,5 +1,6 @@
 from collections import Counter
 from itertools import pairwise
+from math import inf
 from random import Random
 
 import pytest
@@ -31,6 +32,9 @@ class Counting:
     def plan(self, facts: Facts, now: float, rng: Random) -> Plan:
         self._tick(now)
         return Plan("chance", (Candidate(rng.choice(self.targets), "chance"),) if rng.random() < 0.99 else ())
+
+    def patience_s(self, target: str, facts: Facts, now: float) -> float:
+        return inf
 
     def began(self, target: str, facts: Facts, now: float) -> None:
         self._tick(now)
@@ -314,3 +318,13 @@ def test_a_simulation_is_used_once() -> None:
     assert len(simulation.run(trace)) == 1
     with pytest.raises(RuntimeError, match="once"):
         simulation.run(trace)
+
+
+def test_a_silent_target_is_dropped_sooner_where_the_router_says_so_and_another_can_be_asked() -> None:
+    policy = CallPolicy(first_token_timeout_s=20.0)
+    for script, waited_s in ((["fast", "slow"], 3.0), (["fast"], 20.0)):
+        routes = ScriptedRoutes(BOTH, script)
+        routes.patience = {"fast": 3.0}
+        one_call(routes, BOTH, [always("hang", "fast")], policy)
+        assert routes.kinds[0] == ("fast", "timeout")
+        assert routes.outcomes[0][1].duration_s == waited_s
