@@ -150,7 +150,14 @@ class Gateway:
             {name: group_of(name, settings, book, time()) for name, settings in config.models.items()}, self._fleet
         )
         keyring = client_keyring(config.teams)
-        engine = Engine(router, providers, self._metrics, monotonic, Random())
+        engine = Engine(
+            router,
+            providers,
+            self._metrics,
+            monotonic,
+            Random(),
+            tariff_of=lambda model, target: book.tariff(model, target, time()),
+        )
         route = Route(engine, catalogue, self._metrics)
         surface = Surface(
             handler=build_chain(

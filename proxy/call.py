@@ -52,6 +52,7 @@ class Attempt:
     waited_s: float | None = None
     error: str | None = None  #: `kind` of the failure; None while it goes well
     usage: Usage | None = None  #: as reported by the provider; None while nothing was reported
+    cost_nusd: int | None = None  #: of that usage, in nano-dollars; None: nothing was reported, or it has no price
     is_repeatable: bool = True  #: may the same target be asked again? Not if it would say the same
     outcome: Outcome | None = None  #: what routing was told of it; None while it is under way
     dropped: tuple[str, ...] = ()  #: request parameters that were left out of what it was sent, by the config
@@ -90,6 +91,7 @@ class Call:
     is_rescued: bool = False  #: did the answer go on at another target after its stream was cut?
     plans: list[Planned] = field(default_factory=list)  #: what routing answered, each time that it was asked
     usage: Usage | None = None  #: as reported for all attempts together; None while nothing was reported
+    cost_nusd: int | None = None  #: of all attempts that have a price, in nano-dollars; None: there is none
     queued_s: float = 0.0  #: time spent in the queue, where that is over
     queued_at: float | None = None  #: monotonic seconds; since when it stands in the queue, None while it does not
     first_block_at: float | None = None  #: monotonic seconds; when the first byte of the answer's body was ready

@@ -120,6 +120,8 @@ class Exchange:
         call.status = answer.status
         self._started = True
         headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body)), *self._own_headers()]
+        if call.cost_nusd is not None:  # of a stream it is known when the headers are long gone
+            headers.append((b"x-waystation-cost-usd", b"%.9f" % (call.cost_nusd * 1e-9)))
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
         self._finished = True
         await self._send({"type": "http.response.body", "body": answer.body})

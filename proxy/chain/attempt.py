@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from proxy.accounting import Tariff, cost_nusd
 from proxy.call import Attempt, Call
 from proxy.chain.outcomes import kind_of, retry_after_s
 from proxy.errors import ClientGone, InternalError, Overloaded, UpstreamFailure, UpstreamTimeout
@@ -26,11 +27,19 @@ OUTRUN: Final = "outrun"
 class Report:
     """What routing is told of one attempt."""
 
-    __slots__ = ("_clock", "_facts", "_is_told", "_reserved_tokens", "_router", "_ttft_s", "attempt")
+    __slots__ = ("_clock", "_facts", "_is_told", "_reserved_tokens", "_router", "_tariff", "_ttft_s", "attempt")
 
-    def __init__(self, router: Router, clock: Callable[[], float], facts: Facts, attempt: Attempt) -> None:
-        """The attempt is being sent. `clock` gives monotonic seconds."""
+    def __init__(
+        self,
+        router: Router,
+        clock: Callable[[], float],
+        facts: Facts,
+        attempt: Attempt,
+        tariff: Tariff | None = None,
+    ) -> None:
+        """The attempt is being sent. `clock` gives monotonic seconds; `tariff`: what it costs, None if nobody knows."""
         self._router = router
+        self._tariff = tariff
         self._clock = clock
         self._facts = facts
         self.attempt = attempt
@@ -101,6 +110,9 @@ class Report:
         if usage is not None:
             self.attempt.usage = usage
             call.usage = usage if call.usage is None else call.usage + usage
+            if self._tariff is not None:
+                self.attempt.cost_nusd = cost = cost_of(usage, self._tariff)
+                call.cost_nusd = cost if call.cost_nusd is None else call.cost_nusd + cost
 
     def _tell(
         self, kind: Kind, usage: Usage | None, asked_s: float | None = None, limits: RateLimits | None = None
@@ -128,3 +140,18 @@ class Report:
         )
         self.attempt.outcome = outcome
         self._router.observe(outcome, now, self._facts)
+
+
+def cost_of(usage: Usage, tariff: Tariff) -> int:
+    """What a provider will charge for the tokens that it reported, in nano-dollars."""
+    return cost_nusd(
+        tariff,
+        usage.uncached_tokens,
+        usage.visible_tokens,
+        usage.cached_tokens,
+        usage.cache_write_tokens,
+        0,
+        usage.audio_input_tokens,
+        usage.reasoning_tokens,
+        usage.audio_output_tokens,
+    )

@@ -15,6 +15,7 @@ from math import inf
 from random import Random
 from typing import Any, Final
 
+from proxy.accounting import Tariff
 from proxy.call import Attempt, Call
 from proxy.chain.attempt import OUTRUN, Report
 from proxy.chain.catalogue import Model
@@ -66,6 +67,10 @@ class Quest:
     has_larger: bool = False  #: was the call too long for the last target, and is a larger one worth asking?
 
 
+def _no_tariff(model: str, target: str) -> None:
+    """Nobody knows what it costs."""
+
+
 class Engine:
     """Asks the router where to go, goes there, and tells it how it went."""
 
@@ -77,14 +82,16 @@ class Engine:
         clock: Callable[[], float],
         rng: Random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        tariff_of: Callable[[str, str], Tariff | None] = _no_tariff,
     ) -> None:
-        """`clock` gives monotonic seconds."""
+        """`clock` gives monotonic seconds, `tariff_of` what a model's target costs now."""
         self._router = router
         self._providers = providers
         self._metrics = metrics
         self._clock = clock
         self._rng = rng
         self._sleep = sleep
+        self._tariff_of = tariff_of
 
     async def pursue(self, quest: Quest) -> Won | GatewayError:
         """Ask until somebody answers, or nothing is left to try: then the last failure."""
@@ -189,7 +196,8 @@ class Engine:
         """Count an attempt in. Not a coroutine: two calls of one turn must see each other."""
         attempt = Attempt(target.name, target.model, target.provider, self._clock())
         quest.call.attempts.append(attempt)
-        return Report(self._router, self._clock, quest.facts, attempt)
+        tariff = self._tariff_of(quest.model.name, target.name)
+        return Report(self._router, self._clock, quest.facts, attempt, tariff)
 
     async def _attempt(
         self, quest: Quest, target: Target, report: Report, has_other: bool = False

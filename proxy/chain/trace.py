@@ -74,6 +74,7 @@ class Trace:
             ttft_s=ttft_s,
             overhead_s=overhead_s,
             usage=usage,
+            cost_nusd=call.cost_nusd or 0,
         )
         if call.error is not None:
             self._metrics.error(call.error)
@@ -103,6 +104,7 @@ def _line(call: Call, ttft_s: float | None, duration_s: float, overhead_s: float
         "output_tokens": usage.output_tokens if usage is not None else None,
         "cached_tokens": usage.cached_tokens if usage is not None else None,
         "reasoning_tokens": usage.reasoning_tokens if usage is not None else None,
+        "cost_usd": round(call.cost_nusd * 1e-9, 9) if call.cost_nusd is not None else None,
         "ttft_ms": _milliseconds(ttft_s),
         "duration_ms": _milliseconds(duration_s),
         "overhead_ms": _milliseconds(overhead_s),

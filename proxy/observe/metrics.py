@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, get_args
+from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from proxy.observe.counts import TOKEN_TYPES, USUAL_TYPES, TokenCounts
 from proxy.observe.series import Histogram, Histograms
 
 #: Stands for a label value that is not known yet or that no config names.
@@ -28,18 +29,6 @@ _TTFT_BUCKETS = (0.025, 0.05, 0.1, 0.2, 0.4, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 60)
 _OVERHEAD_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 _LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _BREAKER_STATES: Final[Mapping[str, int]] = {"closed": 0, "half_open": 1, "open": 2}
-#: The `type` of each part. They do not overlap: their sum is all tokens, in and out.
-_TOKEN_TYPES: Final[Mapping[str, str]] = {
-    "uncached_tokens": "input",
-    "cached_tokens": "cached_input",
-    "cache_write_tokens": "cache_write",
-    "audio_input_tokens": "audio_input",
-    "visible_tokens": "output",
-    "reasoning_tokens": "reasoning",
-    "audio_output_tokens": "audio_output",
-}
-#: These are shown from the start, the others once there is something to show: most models never have any.
-_USUAL_TYPES: Final = frozenset({"input", "cached_input", "output"})
 
 
 @dataclass(slots=True)
@@ -49,6 +38,7 @@ class _Series:
     duration: Histogram
     ttft: Histogram
     requests: int = 0
+    cost_nusd: int = 0
     uncached_tokens: int = 0
     visible_tokens: int = 0
     cached_tokens: int = 0
@@ -56,25 +46,6 @@ class _Series:
     audio_input_tokens: int = 0
     reasoning_tokens: int = 0
     audio_output_tokens: int = 0
-
-
-class TokenCounts(Protocol):
-    """Tokens in parts that do not overlap (`proxy/wire/usage.py` has them)."""
-
-    @property
-    def uncached_tokens(self) -> int: ...
-    @property
-    def visible_tokens(self) -> int: ...
-    @property
-    def cached_tokens(self) -> int: ...
-    @property
-    def cache_write_tokens(self) -> int: ...
-    @property
-    def audio_input_tokens(self) -> int: ...
-    @property
-    def reasoning_tokens(self) -> int: ...
-    @property
-    def audio_output_tokens(self) -> int: ...
 
 
 class Metrics(Collector):
@@ -131,18 +102,25 @@ class Metrics(Collector):
         tokens = CounterMetricFamily(
             "llm_tokens_used", "Tokens that providers reported.", labels=("type", "model", "provider", "team")
         )
+        cost = CounterMetricFamily("llm_cost_usd", "What calls cost.", labels=("model", "provider", "team"))
         used: dict[tuple[str, str, str, str], int] = {}
+        spent: dict[tuple[str, str, str], int] = {}
         for (model, provider, team, status), series in self._series.items():
             requests.add_metric((model, provider, team, str(status)), series.requests)
-            for part, kind in _TOKEN_TYPES.items():
+            whose = (model, provider, team)
+            spent[whose] = spent.get(whose, 0) + series.cost_nusd
+            for part, kind in TOKEN_TYPES.items():
                 count = getattr(series, part)
-                if count or kind in _USUAL_TYPES:
+                if count or kind in USUAL_TYPES:
                     labels = (kind, model, provider, team)
                     used[labels] = used.get(labels, 0) + count
         for labels, count in used.items():
             tokens.add_metric(labels, count)
+        for whose, nusd in spent.items():
+            cost.add_metric(whose, nusd * 1e-9)
         yield requests
         yield tokens
+        yield cost
         yield _family(
             "llm_request_duration_seconds",
             "From a call's first byte in to its last byte out.",
@@ -189,14 +167,17 @@ class Metrics(Collector):
         ttft_s: float | None,
         overhead_s: float | None,
         usage: TokenCounts | None,
+        cost_nusd: int = 0,
     ) -> None:
         """Count a started call out.
 
-        `ttft_s` is None unless a stream began, `overhead_s` unless an answer did, `usage` unless providers reported it.
+        `ttft_s` is None unless a stream began, `overhead_s` unless an answer did, `usage` unless providers reported it;
+        `cost_nusd`: nano-dollars.
         """
         self._active -= 1
         series = self._find_series(model, provider, team, status)
         series.requests += 1
+        series.cost_nusd += cost_nusd
         series.duration.observe(duration_s)
         if ttft_s is not None:
             series.ttft.observe(ttft_s)

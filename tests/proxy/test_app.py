@@ -268,3 +268,15 @@ def test_routing_compares_the_prices_of_the_config_and_of_the_table_and_none_of_
         "openai/gpt-4o": Price(1.0, 2.0),
         "demo/demo-1": None,
     }
+
+
+async def test_a_json_answer_says_what_it_cost_and_so_do_the_log_and_the_metrics() -> None:
+    rig = Rig(CONFIG.replace("model: demo-1}", "model: demo-1, price_usd_per_mtok: {input: 1, output: 2}}"))
+    provider = ScriptedProvider("demo", [ChatAnswer(b"{}", Usage(1000, 500))])
+    rig.gateway._world.providers["demo"] = provider  # type: ignore[index]  # only a test may
+    async with rig.client() as client:
+        answer = await client.post("/v1/chat/completions", json=chat_body())
+    assert answer.headers["x-waystation-cost-usd"] == "0.002000000"
+    assert rig.log.lines[0]["cost_usd"] == 0.002
+    labels = {"model": "chat", "provider": "demo", "team": "search"}
+    assert rig.metrics.registry.get_sample_value("llm_cost_usd_total", labels) == 0.002

@@ -1,7 +1,9 @@
 import asyncio
+from decimal import Decimal
 
 import pytest
 
+from proxy.accounting import Prices, Rates, Tariff
 from proxy.call import Attempt, Call
 from proxy.chain.attempt import Report
 from proxy.errors import UpstreamTimeout, UpstreamUnavailable
@@ -30,10 +32,10 @@ class Spy(Router):
 
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, tariff: Tariff | None = None) -> None:
         self.router, self.now = Spy(), 10.0
         self.attempt = Attempt("a/m", "m", "a", self.now)
-        self.report = Report(self.router, lambda: self.now, FACTS, self.attempt)
+        self.report = Report(self.router, lambda: self.now, FACTS, self.attempt, tariff)
 
     @property
     def only(self) -> Outcome:
@@ -141,3 +143,18 @@ async def test_a_broken_stream_that_is_made_good_is_told_at_once_and_its_tokens_
     await bench.report.settle(call, stream)
     assert (stream.closed, bench.only.kind, bench.attempt.error) == (True, "cut", "upstream_timeout")
     assert (call.usage, bench.attempt.usage) == (Usage(251, 12), Usage(250, 10))
+
+
+async def test_what_was_reported_is_what_it_costs() -> None:
+    prices = Prices(Rates(*map(Decimal, ("1", "2", "0.1", "1.25", "2", "3", "2", "4"))), source="config", version="v")
+    bench, call = Bench(Tariff.of(prices)), a_call()
+    call.cost_nusd = 500
+    bench.report.answered(call, Usage(10, 5, cached_tokens=100, reasoning_tokens=7), None)
+    assert bench.attempt.cost_nusd == 10 * 1000 + 5 * 2000 + 100 * 100 + 7 * 2000
+    assert call.cost_nusd == 500 + bench.attempt.cost_nusd
+
+
+async def test_what_has_no_price_or_no_usage_costs_nobody_knows_what() -> None:
+    bench, call = Bench(), a_call()
+    bench.report.answered(call, Usage(10, 5), None)
+    assert (bench.attempt.cost_nusd, call.cost_nusd) == (None, None)

@@ -53,6 +53,7 @@ async def test_a_call_is_logged_and_counted_when_it_is_closed_and_not_before() -
     assert metrics.registry.get_sample_value("llm_active_requests") == 1
     call.attempts.append(Attempt("openai/gpt", "gpt", "openai", 0.1, waited_s=0.9))
     call.status, call.usage, call.first_block_at = 200, Usage(7, 1, cached_tokens=3, reasoning_tokens=3), 1.0
+    call.cost_nusd = 1235
     await call.closing.aclose()
     assert metrics.registry.get_sample_value("llm_active_requests") == 0
     assert log.lines == [
@@ -75,6 +76,7 @@ async def test_a_call_is_logged_and_counted_when_it_is_closed_and_not_before() -
             "output_tokens": 4,
             "cached_tokens": 3,
             "reasoning_tokens": 3,
+            "cost_usd": 0.000001235,
             "ttft_ms": 1000.0,
             "duration_ms": 2000.0,
             "overhead_ms": 100.0,

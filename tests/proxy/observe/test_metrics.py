@@ -127,3 +127,10 @@ def test_the_queue_and_what_it_refuses_are_shown_from_the_start() -> None:
     metrics.shed("deadline")
     assert value(metrics, "llm_queued_requests") == 7
     assert value(metrics, "llm_shed_requests_total", reason="deadline") == 1
+
+
+def test_what_calls_cost_is_summed_in_dollars() -> None:
+    metrics = Metrics()
+    for cost_nusd in (1_500_000_000, 250_000_000):
+        finish(metrics, cost_nusd=cost_nusd)
+    assert value(metrics, "llm_cost_usd_total", model="chat", provider="openai", team="search") == 1.75
