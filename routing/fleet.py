@@ -4,7 +4,6 @@ learned, and two models that share a target share its state.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from math import exp, inf, isfinite
 from typing import Final
@@ -27,6 +26,8 @@ _BREAKS: Final = {"ok": False, "cut": True, "failed": True, "timeout": True}
 _SPEED_STEP: Final = 0.05
 #: A stream that has not begun after so many times what it should take is overdue.
 _OVERDUE: Final = 2.5
+#: So many at a time are listened to: enough to hear of trouble, and little to keep where thousands are under way.
+_MOST_HEARD: Final = 16
 #: From that many first tokens on, a target is no stranger.
 _KNOWN_SAMPLES: Final = 5
 #: From that many on, its silence is judged by what it usually needs: so many deviations more, and so long at least.
@@ -57,6 +58,7 @@ class TargetState:
         "limit",
         "listens_at",
         "pacer",
+        "times_whole",
         "tokens_per_s",
     )
 
@@ -70,10 +72,12 @@ class TargetState:
         self.asked_at = -inf  #: when the last attempt was sent
         self.drained_until = -inf  #: by an operator's order
         self.tokens_per_s: float | None = None  #: of its streams once they have begun, lately; None: unknown
+        self.times_whole = False  #: does anybody want to know how long answers take that come whole?
         self._refusals = 0  # 429s in a row
         # By the time of sending: how many were in flight, itself included, and how slow it was to begin, if it has.
         self._under_way: dict[float, tuple[int, float | None]] = {}
-        self._due: deque[tuple[float, float, int]] = deque()  # when to wonder about whom, sent when, with what prompt
+        # By the time of sending, of some that have not begun yet: when to wonder about them, and their prompts.
+        self._due: dict[float, tuple[float, int]] = {}
         self._hears_first_tokens = False
         self.listens_at = inf  #: when `listen` may learn something
 
@@ -112,10 +116,12 @@ class TargetState:
         if now >= self.listens_at:
             self.listen(now)  # no plan may ever ask for it: so what is due does not pile up
         self.in_flight += 1
-        if input_tokens is not None and self._hears_first_tokens:
+        if input_tokens is not None and self._hears_first_tokens and len(self._due) < _MOST_HEARD:
             median_s, _ = self.health.ttft_s(input_tokens, self.in_flight, now)
-            self._due.append((now + _OVERDUE * median_s, now, input_tokens))
-            self.listens_at = self._due[0][0]
+            due_at = now + _OVERDUE * median_s
+            self._due[now] = due_at, input_tokens
+            if due_at < self.listens_at:
+                self.listens_at = due_at
         self._under_way[now] = self.in_flight, None
         self.asked_at = now
         self.breaker.began(now)
@@ -135,6 +141,7 @@ class TargetState:
     def first_token(self, started_at: float, uncached_tokens: int, now: float) -> None:
         """Learn from the first token of an attempt that was sent at `started_at`, as soon as it comes."""
         self._hears_first_tokens = True
+        self._due.pop(started_at, None)
         in_flight, _ = self._under_way.get(started_at, (1, None))
         slowness = self.health.began_to_answer(now - started_at, uncached_tokens, now, in_flight)
         self._under_way[started_at] = in_flight, slowness
@@ -142,17 +149,19 @@ class TargetState:
 
     def listen(self, now: float) -> None:
         """Learn from silence: an attempt that should long have begun to answer says so before it does, or does not."""
-        while self._due and now >= self._due[0][0]:
-            _, started_at, input_tokens = self._due.popleft()
-            in_flight, slowness = self._under_way.get(started_at, (0, None))
-            if in_flight and slowness is None:
-                self.health.kept_waiting(now - started_at, input_tokens, now, in_flight)
-        self.listens_at = self._due[0][0] if self._due else inf
+        overdue = [(started_at, tokens) for started_at, (due_at, tokens) in self._due.items() if now >= due_at]
+        for started_at, input_tokens in overdue:
+            del self._due[started_at]
+            in_flight, _ = self._under_way.get(started_at, (1, None))
+            self.health.kept_waiting(now - started_at, input_tokens, now, in_flight)
+        self.listens_at = min((due_at for due_at, _ in self._due.values()), default=inf)
 
     def ended(self, outcome: Outcome, now: float, is_stream: bool = True) -> None:
         """Learn from what became of an attempt; `is_stream`: whether its answer was to come piece by piece."""
         self.in_flight -= 1
         in_flight, slowness = self._under_way.pop(outcome.started_at, (1, None))
+        if self._due:
+            self._due.pop(outcome.started_at, None)
         kind = outcome.kind
         self.breaker.ended(_BREAKS.get(kind), now, outcome.started_at)
         slowness = self._learn(outcome, now, is_stream, in_flight) or slowness
@@ -183,7 +192,10 @@ class TargetState:
                 slowness = health.began_to_answer(ttft_s, uncached_tokens, now, in_flight)
             self._learn_speed(outcome)
         elif kind == "ok" and not is_stream:
-            slowness = health.came_whole(outcome.duration_s, uncached_tokens, outcome.output_tokens, now)
+            if self.times_whole or self.limit is not None:
+                slowness = health.came_whole(outcome.duration_s, uncached_tokens, outcome.output_tokens, now)
+            else:
+                health.samples += 1
         if kind in ("ok", "cut"):
             health.ended(True, now)
             if is_stream:

@@ -14,6 +14,8 @@ from typing import Final
 _STEPS: Final = 24
 _KEPT: Final = 0.99  # of each step, the last hundred answers count
 _FADES_S: Final = 900.0
+#: Drawn anew no sooner than after this, once a few answers are known: it takes longer than to learn from one.
+_DRAWN_S: Final = 0.25
 #: Answers' worth of the guess in each step: as the lighter steps, and as much steeper as they were.
 _LEAN: Final = 5.0
 #: This share of the answers, the least loaded, counts as unloaded.
@@ -47,10 +49,10 @@ class LoadCurve:
         self._weights[step] = weight
         self._means[step] += (log_slowness - self._means[step]) / weight
         self._used = max(self._used, step)
-        if now > self._at:
+        if now >= self._at + _DRAWN_S or weight < _LEAN:  # under load, once for many answers
             self._fade(exp((self._at - now) / _FADES_S))
             self._at = now
-        self._draw()
+            self._draw()
 
     def _fade(self, kept: float) -> None:
         for step in range(self._used + 1):

@@ -89,7 +89,7 @@ class Admission:
         self._looks: dict[str, tuple[float, Timer]] = {}  # when a target's rest is over
         self._counted = 0  # calls that came past admission and are not closed yet
         self._parked = 0  # of these, the ones that had to come back and wait
-        fleet.watch(self._call_next)
+        fleet.watch(self._heard_of)
         metrics.watch_queue(lambda: len(self._queue))
 
     @property
@@ -115,7 +115,7 @@ class Admission:
         """
         if self._counted - self._parked >= self._settings.concurrency:
             return (GATEWAY,)
-        if self._called or self._queue:
+        if self._queue.all or self._called:
             for ahead, places in self._ahead_of(model):
                 if ahead.priority >= priority and any(map(self._is_askable, places)):
                     return places
@@ -198,6 +198,10 @@ class Admission:
         waiter.timer = self._later(max(0.0, waiter.until - now), partial(self._expire, waiter))
         self._queue.enter(waiter, places, now)
 
+    def _heard_of(self, target: str) -> None:
+        if self._queue.all:
+            self._call_next(target)
+
     def _call_next(self, place: str) -> None:
         """There may be room: call the first in its line, unless one is on its way already."""
         waiter = self._queue.first(place)
@@ -260,7 +264,8 @@ class Admission:
 
     def _count_out(self) -> None:
         self._counted -= 1
-        self._call_next(GATEWAY)
+        if self._queue.all:
+            self._call_next(GATEWAY)
 
     def _ahead_of(self, model: str) -> Iterator[tuple[Ticket, tuple[str, ...]]]:
         """Who may have a better claim than a new call for this model, and to what."""

@@ -62,12 +62,12 @@ class Queue(Generic[AnyTicket]):
 
     def __init__(self) -> None:
         self._numbers = count()
-        self._all: list[AnyTicket] = []
+        self.all: list[AnyTicket] = []  #: who waits, in order; not for others to change
         self._lines: dict[str, list[AnyTicket]] = {}
         self._models: dict[str, _Model[AnyTicket]] = {}
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self.all)
 
     def next_number(self) -> int:
         """For the ticket of a call that has just come."""
@@ -76,7 +76,7 @@ class Queue(Generic[AnyTicket]):
     def enter(self, ticket: AnyTicket, places: tuple[str, ...], now: float) -> None:
         """Put it where it belongs, in the line of each of these places, which are all different."""
         ticket.places = places
-        insort(self._all, ticket, key=_rank)
+        insort(self.all, ticket, key=_rank)
         for place in places:
             insort(self._lines.setdefault(place, []), ticket, key=_rank)
         model = self._models.get(ticket.model)
@@ -88,7 +88,7 @@ class Queue(Generic[AnyTicket]):
         """Take it out; it may have left already."""
         if not ticket.places:
             return
-        _take(self._all, ticket)
+        _take(self.all, ticket)
         for place in ticket.places:
             line = self._lines[place]
             _take(line, ticket)
@@ -120,7 +120,7 @@ class Queue(Generic[AnyTicket]):
         """Who must go when one of this priority needs a place in a full queue: the last of the lowest priority, if
         that is below it.
         """
-        return self._all[-1] if self._all and self._all[-1].priority < priority else None
+        return self.all[-1] if self.all and self.all[-1].priority < priority else None
 
     def estimate_s(self, model: str, now: float) -> float:
         """In how many seconds one more call for this model would have its turn, by the pace of its line: 1 to 60."""

@@ -72,6 +72,8 @@ def read_usage(obj: object) -> Usage | None:
         return None
     sent, made = _count(obj.get("prompt_tokens")), _count(obj.get("completion_tokens"))
     if sent is not None and made is not None:
+        if len(obj) == 3 and obj.get("total_tokens") == sent + made:
+            return Usage(sent, made)  # nothing else is said
         details, made_details = _details(obj, "prompt_tokens_details"), _details(obj, "completion_tokens_details")
         is_beside = False
     else:
@@ -132,11 +134,13 @@ def merge_reports(earlier: Mapping[str, object] | None, later: dict[str, object]
 def _split(sent: int, made: int, cached: int, written: int, audio_sent: int, reasoning: int, audio_made: int) -> Usage:
     """The totals cut into parts, none of which is larger than what those before it have left."""
     uncached, visible = sent, made
-    uncached -= (cached := min(cached, uncached))
-    uncached -= (written := min(written, uncached))
-    uncached -= (audio_sent := min(audio_sent, uncached))
-    visible -= (audio_made := min(audio_made, visible))
-    visible -= (reasoning := min(reasoning, visible))
+    if cached or written or audio_sent:
+        uncached -= (cached := min(cached, uncached))
+        uncached -= (written := min(written, uncached))
+        uncached -= (audio_sent := min(audio_sent, uncached))
+    if audio_made or reasoning:
+        visible -= (audio_made := min(audio_made, visible))
+        visible -= (reasoning := min(reasoning, visible))
     return Usage(uncached, visible, cached, written, audio_sent, reasoning, audio_made)
 
 
