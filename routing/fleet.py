@@ -28,6 +28,8 @@ _SPEED_STEP: Final = 0.05
 _OVERDUE: Final = 2.5
 #: So many at a time are listened to: enough to hear of trouble, and little to keep where thousands are under way.
 _MOST_HEARD: Final = 16
+#: Fifty first tokens a second say all there is to know: of a target that gives more, the others are passed over.
+_GAP_S: Final = 0.02
 #: From that many first tokens on, a target is no stranger.
 _KNOWN_SAMPLES: Final = 5
 #: From that many on, its silence is judged by what it usually needs: so many deviations more, and so long at least.
@@ -46,7 +48,9 @@ class TargetState:
 
     __slots__ = (
         "_due",
+        "_heard_at",
         "_hears_first_tokens",
+        "_listened_at",
         "_refusals",
         "_under_way",
         "asked_at",
@@ -79,6 +83,7 @@ class TargetState:
         # By the time of sending, of some that have not begun yet: when to wonder about them, and their prompts.
         self._due: dict[float, tuple[float, int]] = {}
         self._hears_first_tokens = False
+        self._heard_at = self._listened_at = -inf  # when one was last learned from, and begun to be listened to
         self.listens_at = inf  #: when `listen` may learn something
 
     def adapt(self, capacity: Capacity) -> None:
@@ -116,7 +121,9 @@ class TargetState:
         if now >= self.listens_at:
             self.listen(now)  # no plan may ever ask for it: so what is due does not pile up
         self.in_flight += 1
-        if input_tokens is not None and self._hears_first_tokens and len(self._due) < _MOST_HEARD:
+        is_heard = self._hears_first_tokens and now - self._listened_at >= _GAP_S and len(self._due) < _MOST_HEARD
+        if is_heard and input_tokens is not None:
+            self._listened_at = now
             median_s, _ = self.health.ttft_s(input_tokens, self.in_flight, now)
             due_at = now + _OVERDUE * median_s
             self._due[now] = due_at, input_tokens
@@ -142,10 +149,13 @@ class TargetState:
         """Learn from the first token of an attempt that was sent at `started_at`, as soon as it comes."""
         self._hears_first_tokens = True
         self._due.pop(started_at, None)
+        self._refusals = 0
+        if now - self._heard_at < _GAP_S:
+            return
+        self._heard_at = now
         in_flight, _ = self._under_way.get(started_at, (1, None))
         slowness = self.health.began_to_answer(now - started_at, uncached_tokens, now, in_flight)
         self._under_way[started_at] = in_flight, slowness
-        self._refusals = 0
 
     def listen(self, now: float) -> None:
         """Learn from silence: an attempt that should long have begun to answer says so before it does, or does not."""

@@ -77,7 +77,10 @@ class SSEStream:
         self._progress_at = monotonic()  # while a slow client held the stream up, nobody waited for the provider
         try:
             while not self._is_over():
-                block = await self._read_once()
+                try:
+                    block = self._take(await self._read())
+                except StopAsyncIteration:
+                    block = self._finish()
                 if block:
                     return block
                 self._check_progress()
@@ -97,9 +100,18 @@ class SSEStream:
     async def _read_once(self) -> bytes:
         """What one read from upstream makes visible: a block, or b"" for comments, half an event or an error."""
         try:
-            data = await self._read()
+            return self._take(await self._read())
         except StopAsyncIteration:
             return self._finish()
+
+    def _take(self, data: bytes) -> bytes:
+        if self._splitter.is_idle and data.find(b"\n") == len(data) - 2 and b"\r" not in data:
+            # Most reads are one event that differs in its text alone from one that was examined: a template has seen
+            # the rest of it, its ends included.
+            block = self._chunks.template.match(data)
+            if block is not None:
+                self._progress_at = monotonic()
+                return block
         block = self._splitter.feed(data)
         if not block:
             return b""

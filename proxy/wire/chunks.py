@@ -41,12 +41,12 @@ class ChatChunks:
         "_n",
         "_reported",
         "_roles",
-        "_template",
         "_tool_calls",
         "_usage",
         "done",
         "error",
         "started",
+        "template",
     )
 
     def __init__(self, include_usage: bool, n: int = 1) -> None:
@@ -63,7 +63,7 @@ class ChatChunks:
         self._held = b""  # the usage chunk: it comes last, and the last one counts
         self._reported: dict[str, object] | None = None  # all `usage` objects in one
         self._usage: Usage | None = None  # what they say; some upstreams send one with each chunk, so read on demand
-        self._template = ChunkTemplate()
+        self.template = ChunkTemplate()  #: of the chunks that differ in their text alone
 
     @property
     def usage(self) -> Usage | None:
@@ -87,7 +87,7 @@ class ChatChunks:
         """
         if self._is_over:
             return b""
-        out = self._template.match(block)
+        out = self.template.match(block)
         if out is not None:
             return out
         # In canonical form the first line end is the first event's.
@@ -107,7 +107,7 @@ class ChatChunks:
         while start < len(block):
             if searches:
                 searches -= 1
-                run = self._template.run(block, start)
+                run = self.template.run(block, start)
                 if run:
                     out.append(run)
                     start += len(run)
@@ -115,7 +115,7 @@ class ChatChunks:
             end = block.find(b"\n\n", start) + 2
             event = block[start:end]
             start = end
-            seen = self._template.match(event)
+            seen = self.template.match(event)
             out.append(self._read(event) if seen is None else seen)
             if self.done or self.error is not None:
                 break
@@ -181,7 +181,7 @@ class ChatChunks:
             return _event(self._without_null_usage(chunk))
         out = self._strip_null_usage(event, chunk)
         if is_plain:
-            self._template.learn(event, out, _NULL_USAGE)
+            self.template.learn(event, out, _NULL_USAGE)
         return out
 
     def _read_without_choices(self, event: bytes, chunk: dict[str, object]) -> bytes:

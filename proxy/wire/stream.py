@@ -27,12 +27,12 @@ class SSESplitter:
     __slots__ = (
         "_data",
         "_is_error",
-        "_is_idle",
         "_is_start",
         "_line",
         "_max_event_bytes",
         "_size",
         "_skip_lf",
+        "is_idle",
         "is_truncated",
     )
 
@@ -45,14 +45,14 @@ class SSESplitter:
         self._is_error = False  # that event is named `error`
         self._skip_lf = False  # the last byte was a CR: a LF next to it belongs to the same line end
         self._is_start = True  # nothing came yet, so a byte order mark may
-        self._is_idle = True  # nothing is pending at all
+        self.is_idle = True  #: nothing is pending at all
 
     def feed(self, data: bytes) -> bytes:
         """The events that `data` completes, as one block; empty if it completes none (comments alone never do).
 
         Raises EventTooLarge; the stream can't be read on then.
         """
-        if self._is_idle and _is_canonical(data) and len(data) <= self._max_event_bytes:
+        if self.is_idle and _is_canonical(data) and len(data) <= self._max_event_bytes:
             self._is_start = False
             return data
         return self._feed_pending(data) if data else b""
@@ -98,7 +98,7 @@ class SSESplitter:
         self._line += rest
         if self._size + len(self._line) > self._max_event_bytes:
             raise self._too_large()
-        self._is_idle = not (self._line or self._data or self._is_error or self._skip_lf)
+        self.is_idle = not (self._line or self._data or self._is_error or self._skip_lf)
         return b""
 
     def _read_lines(self, lines: bytes) -> bytes:
