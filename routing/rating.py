@@ -6,10 +6,10 @@ The scorer keeps the ratings of each plan, so that what other strategies would h
 
 from __future__ import annotations
 
-from math import exp
+from math import erf, exp, log, sqrt
 from typing import Final
 
-from routing.score import Preset
+from routing.score import LATE, Preset
 from routing.timing import p_within
 from routing.types import Estimate, Rating
 
@@ -17,6 +17,8 @@ from routing.types import Estimate, Rating
 _P95: Final = 1.6449
 #: A second of a whole answer's time counts so much of one before a first token: there are about ten times as many.
 _WHOLE: Final = 0.1
+_SQRT_2: Final = sqrt(2.0)
+_LOG_LATE: Final = log(LATE)
 
 
 def score(
@@ -39,14 +41,19 @@ def score(
     """
     # Scarce room goes to the calls that save most by it: a short one may as well be asked elsewhere.
     total = preset.cost * cost_usd + preset.room * usual_usd * used * used
-    risk, wait = 1.0 - p_ok, preset.wait
-    if is_stream:
-        if preset.has_objective:
-            risk = 1.0 - p_ok * p_within(limit_s, median_s, sigma)
-        total += miss_usd * (preset.miss * risk + preset.cut * p_cut)
-    else:  # no first token could be late, and no stream cut: it is answered, or it is not
-        total += miss_usd * preset.miss * risk
+    wait = preset.wait
+    if not is_stream:  # no first token could be late, and no stream cut: it is answered, or it is not
+        total += miss_usd * (preset.miss + preset.late) * (1.0 - p_ok)
         wait *= _WHOLE
+    elif preset.has_objective:
+        # As `p_within` of the objective, and of LATE times it.
+        spare, spread = log(limit_s / median_s), sigma * _SQRT_2
+        risk = preset.miss * (1.0 - p_ok * (0.5 + 0.5 * erf(spare / spread)))
+        if preset.late:
+            risk += preset.late * (1.0 - p_ok * (0.5 + 0.5 * erf((spare + _LOG_LATE) / spread)))
+        total += miss_usd * (risk + preset.cut * p_cut)
+    else:
+        total += miss_usd * (preset.miss * (1.0 - p_ok) + preset.cut * p_cut)
     if wait:
         total += wait * usual_usd * median_s * exp(0.5 * sigma * sigma)
     return total

@@ -29,6 +29,8 @@ _SPARE: Final = 0.8
 _REFERENCE_KEPT: Final = 0.99
 #: Where nothing has a price, risk alone decides: any unit will do.
 _LEAST_USD: Final = 1e-9
+#: A beginning later than so many times the objective is no near miss.
+LATE: Final = 1.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Preset:
 
     name: str
     cost: float = 1.0
-    miss: float = 1.0  #: times λ
+    miss: float = 1.0  #: of failing, or beginning later than the objective, times λ
+    late: float = 0.0  #: of failing, or beginning later still (`LATE` times the objective), times λ
     cut: float = 6.0  #: times λ
     room: float = 2.0  #: of the last room that a target's limits leave, in costs of a usual call
     wait: float = 0.0  #: of each second to the first token, in costs of a usual call
@@ -48,7 +51,7 @@ class Preset:
 PRESETS: Final = {
     preset.name: preset
     for preset in (
-        Preset("balanced"),
+        Preset("balanced", miss=0.7, late=2.0),
         Preset("cheapest", has_objective=False, is_adaptive=False),
         Preset("fastest", cost=0.0, miss=2.0, cut=2.0, room=0.0, wait=100.0, has_objective=False, is_adaptive=False),
         Preset("reliable", miss=5.0, cut=30.0),

@@ -1,7 +1,7 @@
 import pytest
 
 from routing.rating import as_estimate, score
-from routing.score import PRESETS, Preset
+from routing.score import LATE, PRESETS, Preset
 from routing.types import Rating
 
 #: cost, P(ok), median, sigma, P(cut), used room
@@ -20,7 +20,10 @@ def test_without_an_objective_only_failures_and_cuts_are_risks() -> None:
 
 
 def test_an_objective_that_falls_on_the_median_is_missed_by_half_of_the_answers() -> None:
-    assert of(PRESETS["balanced"], limit_s=1.0) == pytest.approx(0.002 + 0.1 * (1 - 0.9 * 0.5 + 6 * 0.01))
+    plain = Preset("plain", miss=1.0, late=0.0)
+    assert of(plain, limit_s=1.0) == pytest.approx(0.002 + 0.1 * (1 - 0.9 * 0.5 + 6 * 0.01))
+    worse = of(Preset("worse", miss=0.0, late=1.0, cut=0.0), limit_s=1.0 / LATE)
+    assert worse == pytest.approx(0.002 + 0.1 * (1 - 0.9 * 0.5))
     assert of(PRESETS["balanced"], limit_s=1.0) > of(PRESETS["balanced"], limit_s=2.0)
 
 
@@ -40,7 +43,7 @@ def test_an_estimate_says_what_the_rating_knew() -> None:
 
 
 def test_a_call_that_does_not_stream_is_answered_or_not_and_its_whole_time_is_its_wait() -> None:
-    assert of(PRESETS["balanced"], limit_s=0.01, is_stream=False) == pytest.approx(0.002 + 0.1 * 0.1)
+    assert of(PRESETS["balanced"], limit_s=0.01, is_stream=False) == pytest.approx(0.002 + 0.1 * 2.7 * 0.1)
     waits = [of(PRESETS["fastest"], is_stream=is_stream, miss_usd=0.0) for is_stream in (True, False)]
     assert waits[1] == pytest.approx(0.1 * waits[0])
     whole = as_estimate((0.5, 3, "a/m", *KNOWN, False), limit_s=0.01, is_stream=False)
