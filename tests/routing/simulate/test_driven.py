@@ -30,8 +30,8 @@ def cheapest() -> Summary:
 def test_balanced_keeps_its_objective_through_an_hour_of_faults(balanced: Summary) -> None:
     assert balanced.success_pct >= 99.95
     assert balanced.objective_pct >= 96
-    assert balanced.worst_objective_pct >= 83
-    assert balanced.ttft_p99_s <= 3.3
+    assert balanced.worst_objective_pct >= 85
+    assert balanced.ttft_p99_s <= 3.1
     assert balanced.waste_pct <= 2.5
 
 
@@ -39,7 +39,7 @@ def test_no_strategy_pays_for_what_it_does_not_promise(balanced: Summary, cheape
     oracle, fastest = foreseen(REQUESTS, PROFILES, FAULTS, 1), summary("fastest")
     assert oracle.cost_usd < cheapest.cost_usd < balanced.cost_usd < fastest.cost_usd
     assert cheapest.cost_usd < 1.05 * oracle.cost_usd
-    assert balanced.cost_usd < 1.16 * oracle.cost_usd  # 1.11 over three seeds
+    assert balanced.cost_usd < 1.15 * oracle.cost_usd  # 1.13 over three seeds
     assert cheapest.objective_pct < balanced.objective_pct < fastest.objective_pct
 
 
@@ -49,7 +49,7 @@ def test_balanced_keeps_to_its_price_on_the_code_trace_too() -> None:
     balanced = run("balanced", ours(PROFILES, "balanced"), requests, PROFILES, faults, seed=1)
     assert balanced.success_pct >= 99.85
     assert balanced.objective_pct >= 94.5
-    assert balanced.cost_usd < 1.18 * foreseen(requests, PROFILES, faults, 1).cost_usd
+    assert balanced.cost_usd < 1.21 * foreseen(requests, PROFILES, faults, 1).cost_usd
 
 
 def test_reliable_loses_fewer_calls_to_cut_streams_than_cheapest_would_at_any_price(cheapest: Summary) -> None:
