@@ -28,7 +28,7 @@ _SPEED_STEP: Final = 0.05
 _OVERDUE: Final = 2.5
 #: So many at a time are listened to: enough to hear of trouble, and little to keep where thousands are under way.
 _MOST_HEARD: Final = 16
-#: Fifty first tokens a second say all there is to know: of a target that gives more, the others are passed over.
+#: Fifty answers a second say all there is to know: of a target that gives more, the others are passed over.
 _GAP_S: Final = 0.02
 #: From that many first tokens on, a target is no stranger.
 _KNOWN_SAMPLES: Final = 5
@@ -49,6 +49,7 @@ class TargetState:
     __slots__ = (
         "_due",
         "_heard_at",
+        "_heard_whole_at",
         "_hears_first_tokens",
         "_listened_at",
         "_refusals",
@@ -62,7 +63,6 @@ class TargetState:
         "limit",
         "listens_at",
         "pacer",
-        "times_whole",
         "tokens_per_s",
     )
 
@@ -76,14 +76,14 @@ class TargetState:
         self.asked_at = -inf  #: when the last attempt was sent
         self.drained_until = -inf  #: by an operator's order
         self.tokens_per_s: float | None = None  #: of its streams once they have begun, lately; None: unknown
-        self.times_whole = False  #: does anybody want to know how long answers take that come whole?
         self._refusals = 0  # 429s in a row
         # By the time of sending: how many were in flight, itself included, and how slow it was to begin, if it has.
         self._under_way: dict[float, tuple[int, float | None]] = {}
         # By the time of sending, of some that have not begun yet: when to wonder about them, and their prompts.
         self._due: dict[float, tuple[float, int]] = {}
         self._hears_first_tokens = False
-        self._heard_at = self._listened_at = -inf  # when one was last learned from, and begun to be listened to
+        # When one was last learned from, when listened to, and when an answer that came whole was last learned from.
+        self._heard_at = self._listened_at = self._heard_whole_at = -inf
         self.listens_at = inf  #: when `listen` may learn something
 
     def adapt(self, capacity: Capacity) -> None:
@@ -201,11 +201,9 @@ class TargetState:
             if not outcome.is_ttft_told:
                 slowness = health.began_to_answer(ttft_s, uncached_tokens, now, in_flight)
             self._learn_speed(outcome)
-        elif kind == "ok" and not is_stream:
-            if self.times_whole or self.limit is not None:
-                slowness = health.came_whole(outcome.duration_s, uncached_tokens, outcome.output_tokens, now)
-            else:
-                health.samples += 1
+        elif kind == "ok" and not is_stream and now - self._heard_whole_at >= _GAP_S:
+            self._heard_whole_at = now
+            slowness = health.came_whole(outcome.duration_s, uncached_tokens, outcome.output_tokens, now)
         if kind in ("ok", "cut"):
             health.ended(True, now)
             if is_stream:

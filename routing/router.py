@@ -56,9 +56,6 @@ class Router:
             if not group.targets:
                 raise ValueError("a model needs at least one target")
             self.fleet.join(group.targets)
-            if group.strategy == "fastest":
-                for target in group.targets:
-                    self.fleet[target.name].times_whole = True
             self._strategies[model] = _make_strategy(group, self.fleet)
             self._budgets[model] = RetryBudget(group.retries)
 

@@ -162,7 +162,6 @@ def test_silence_says_nothing_where_first_tokens_are_never_told() -> None:
 
 def test_an_answer_that_is_not_streamed_teaches_how_long_whole_ones_take_and_no_first_token() -> None:
     one = state()
-    one.times_whole = True
     before = one.health.whole_s(1000, 100, 5.0)[0]
     one.began(100, 0.0)
     one.ended(Outcome("p/a", "ok", 0.0, 20.0, None, 1000, 100), 5.0, is_stream=False)
