@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from random import Random
 from time import monotonic, time
 
-from proxy.accounting import PriceBook, PriceTable, TokenCounter
+from proxy.accounting import Limits, MeterName, PriceBook, PriceTable, TokenCounter
 from proxy.api import Exchange, Surface
 from proxy.chain import (
     Admission,
@@ -26,6 +26,8 @@ from proxy.chain import (
     Engine,
     Fallback,
     History,
+    Limiter,
+    Meters,
     Model,
     Route,
     Static,
@@ -72,6 +74,7 @@ class Gateway:
         self._fleet = Fleet()
         self._price_table = PriceTable()
         self._tokens = TokenCounter()
+        self._meters = Meters(monotonic)
         self._retiring: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self.exchanges: set[Exchange] = set()
@@ -163,6 +166,7 @@ class Gateway:
             handler=build_chain(
                 self._trace,
                 Auth(keyring, catalogue, time),
+                self._limiter(config),
                 _tiers_of(config.models, self._metrics),
                 Admit(self._admission, catalogue),
                 route,
@@ -183,6 +187,11 @@ class Gateway:
         )
         return World(config, surface, providers)
 
+    def _limiter(self, config: Config) -> Limiter | None:
+        limits = _limits_of(config)
+        self._meters.adapt(limits)
+        return Limiter(self._meters, limits, self._metrics) if limits else None
+
     def _breakers(self) -> Iterator[tuple[str, str]]:
         now = monotonic()
         return ((name, self._fleet[name].breaker.state(now)) for name in self._fleet)
@@ -200,6 +209,7 @@ class Gateway:
         self._fleet.keep_only(
             name_target(target) for settings in self._world.config.models.values() for target in settings.targets
         )
+        self._meters.tidy()
 
 
 def _tiers_of(models: Mapping[str, ModelConfig], metrics: Metrics) -> Tiers | None:
@@ -209,6 +219,15 @@ def _tiers_of(models: Mapping[str, ModelConfig], metrics: Metrics) -> Tiers | No
         if (tier := settings.tier) is not None
     }
     return Tiers(rules, metrics) if rules else None
+
+
+def _limits_of(config: Config) -> dict[MeterName, Limits]:
+    """By team, and by team and key; only where there is a limit."""
+    stated = {(team,): settings.limits for team, settings in config.teams.items()} | {
+        (team, key.name): key.limits for team, settings in config.teams.items() for key in settings.keys
+    }
+    limits = {name: Limits(one.rpm, one.tpm, one.concurrency) for name, one in stated.items() if one is not None}
+    return {name: one for name, one in limits.items() if one.any}
 
 
 def _admission_of(config: Config) -> AdmissionSettings:

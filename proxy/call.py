@@ -101,6 +101,12 @@ class Call:
     status: int = 0  #: HTTP status the client was sent, or would have been; 0 while that is open
     failed_status: int | None = None  #: where a fixed answer hides a failure: the status it would have had
     error: str | None = None  #: `kind` of the error the call ended in
+    limited_by: str | None = None  #: which limit refused it: `team_rpm`, `key_tpm` …
+    #: What the answer's headers say of the caller's rates, as it is when they go out; None: there are none.
+    rate_headers: Callable[[], ResponseHeaders] | None = None
+    #: Called just before the last byte goes out: frees what the client may want for its next call. `closing` comes
+    #: later, when the provider has been let go.
+    on_last_byte: Callable[[], None] | None = None
     closing: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @property

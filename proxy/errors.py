@@ -14,6 +14,7 @@
     ├── NotFound                  404 not_found
     │   └── ModelNotFound         404 model_not_found
     ├── MethodNotAllowed          405 method_not_allowed
+    ├── RateLimited               429 rate_limit_exceeded        the caller's team or key has used up its rate
     ├── InternalError             500 internal_error             our fault
     ├── Overloaded                503 overloaded                 our fault; a retry helps
     │   └── AtCapacity            503                            nobody may be asked just now; it can be waited for
@@ -177,6 +178,14 @@ class MethodNotAllowed(GatewayError):
     def __init__(self, message: str, allowed: Sequence[str]) -> None:
         super().__init__(message)
         self.allowed = tuple(allowed)
+
+
+class RateLimited(GatewayError):
+    """The caller's rate is used up; `type` says what there is too much of, `requests` or `tokens`, as OpenAI's does."""
+
+    status = 429
+    code: str | None = "rate_limit_exceeded"
+    kind = "rate_limited"
 
 
 class InternalError(GatewayError):

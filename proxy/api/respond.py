@@ -123,7 +123,7 @@ class Exchange:
         if call.cost_nusd is not None:  # of a stream it is known when the headers are long gone
             headers.append((b"x-waystation-cost-usd", b"%.9f" % (call.cost_nusd * 1e-9)))
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        self._finished = True
+        self._finish()
         await self._send({"type": "http.response.body", "body": answer.body})
 
     async def _write_stream(self, answer: Answer, blocks: AsyncIterator[bytes]) -> None:
@@ -140,13 +140,13 @@ class Exchange:
             # behind it.
             if block.endswith(_DONE):
                 self._disarm_pulse()
-                self._finished = True
+                self._finish()
                 await send({"type": "http.response.body", "body": block})
             else:
                 await send({"type": "http.response.body", "body": block, "more_body": True})
                 self._sent_at = monotonic()
         if not self._finished:
-            self._finished = True
+            self._finish()
             await send({"type": "http.response.body", "body": b""})
 
     async def _write_error(self, error: GatewayError) -> None:
@@ -155,13 +155,19 @@ class Exchange:
         call = self.call
         call.status, call.error = error.status, error.kind
         self._disarm_pulse()
-        self._finished = True
+        self._finish()
         if self._started:
             # A clean end here would look like success to every SDK: an error event, and no [DONE].
             await self._send({"type": "http.response.body", "body": b"data: " + envelope(error) + b"\n\n"})
         else:
             self._started = True
             await write_error(self._send, error, self._own_headers())
+
+    def _finish(self) -> None:
+        """The last byte goes out now."""
+        self._finished = True
+        if self.call.on_last_byte is not None:
+            self.call.on_last_byte()
 
     async def _write_stopped(self) -> None:
         """The exchange was stopped from outside."""
@@ -177,6 +183,8 @@ class Exchange:
         """What is known of the call by now."""
         call = self.call
         headers = [(b"x-request-id", call.request_id.encode("ascii"))]
+        if call.rate_headers is not None:
+            headers += call.rate_headers()
         if call.tier is not None:
             headers.append((b"x-waystation-tier", str(call.tier).encode()))
         last = call.last_attempt

@@ -13,16 +13,22 @@ from proxy.chain.engine import Engine
 from proxy.chain.facts import client_patience_s
 from proxy.chain.groups import group_of, lacks_of, name_target
 from proxy.chain.history import History, KeptCall
+from proxy.chain.limits import Limiter, Meters
 from proxy.chain.route import Route
 from proxy.chain.tier import TierRule, Tiers
 from proxy.chain.trace import Trace, choose_request_id, new_id
 
 
-def build_chain(trace: Trace, auth: Auth, tiers: Tiers | None, admit: Admit, route: Route) -> Handler:
-    """Fold the layers, outermost first, around the one that asks a provider. `tiers`: None if no model has any."""
+def build_chain(
+    trace: Trace, auth: Auth, limiter: Limiter | None, tiers: Tiers | None, admit: Admit, route: Route
+) -> Handler:
+    """Fold the layers, outermost first, around the one that asks a provider. `limiter`: None if nobody has limits,
+    `tiers`: None if no model has any.
+    """
     layers: Sequence[Middleware] = (
         trace,  # counts the call in and out, logs it
         auth,  # who calls, and may it use this model?
+        *([limiter] if limiter is not None else []),  # is its rate used up?
         *([tiers] if tiers is not None else []),  # is the call for a smaller or a larger model?
         admit,  # is there room? Else it waits for its turn
     )
@@ -39,6 +45,8 @@ __all__ = [
     "Fallback",
     "History",
     "KeptCall",
+    "Limiter",
+    "Meters",
     "Model",
     "Route",
     "Static",

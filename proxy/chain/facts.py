@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import inf
 from typing import Final
 
 from proxy.call import Call
 from proxy.chain.catalogue import Model
+from proxy.wire.chat import ChatRequest
 from routing import Facts, Target
 from routing.affinity import sticky_key
 from routing.needs import needs
 
 #: Bytes of JSON for a token: between Latin script (four and more) and Chinese (three).
 _BYTES_PER_TOKEN: Final = 4
+#: A smaller request is not searched for images.
+_LARGE_BYTES: Final = 10_000
 #: Characters of text for a token, at most: English has four or five, Hindi and deeply indented code up to six, Chinese
 #: one or two. Only long runs of blanks or dashes have more.
 _MAX_CHARS_PER_TOKEN: Final = 8
@@ -29,7 +33,7 @@ def facts_of(call: Call, model: Model) -> Facts:
     deadline_at = deadline_of(call, model)
     if not model.is_chosen:
         return Facts(model.name, request.stream, deadline_at=deadline_at)
-    cap = _cap(body.get("max_completion_tokens")) or _cap(body.get("max_tokens"))
+    cap = output_cap_of(body)
     needed = needs(body)
     input_tokens, least_tokens = request.size_bytes // _BYTES_PER_TOKEN, 0
     context = model.least_context
@@ -70,6 +74,19 @@ def deadline_of(call: Call, model: Model) -> float:
     if patience_s is not None and not call.request.stream:  # a stream is kept alive with comments
         deadline_at = min(deadline_at, call.received_at + max(patience_s - _MARGIN_S, patience_s / 2))
     return deadline_at
+
+
+def output_cap_of(body: Mapping[str, object]) -> int | None:
+    """The client's own bound for the tokens of one answer."""
+    return _cap(body.get("max_completion_tokens")) or _cap(body.get("max_tokens"))
+
+
+def input_tokens_of(request: ChatRequest) -> int:
+    """How many tokens the prompt has, roughly: by its size, without images and the like that are written as text."""
+    size_bytes = request.size_bytes
+    if size_bytes > _LARGE_BYTES:
+        size_bytes = max(0, size_bytes - _weigh(request.body.get("messages"))[1])
+    return size_bytes // _BYTES_PER_TOKEN
 
 
 def client_patience_s(call: Call) -> float | None:

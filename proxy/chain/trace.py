@@ -116,6 +116,8 @@ def _seldom(call: Call, attempt: Attempt | None) -> dict[str, object]:
     fields: dict[str, object] = {}
     if attempt is not None and attempt.dropped:
         fields["dropped"] = ",".join(attempt.dropped)
+    if call.limited_by is not None:
+        fields["limit"] = call.limited_by
     if call.queued_s:
         fields["queued_ms"] = _milliseconds(call.queued_s)
     if call.is_rescued:

@@ -89,6 +89,14 @@ def _count(value: Any) -> int:
     return int(count)
 
 
+def count_of(value: object) -> int | None:
+    """A count of the file; None if it is none."""
+    try:
+        return _count(value)
+    except ValueError:
+        return None
+
+
 def _count_or_auto(value: Any) -> int | str:
     if value == "auto":
         return "auto"

@@ -22,13 +22,10 @@ _UNSERVED: Final[tuple[tuple[tuple[str, ...], frozenset[object]], ...]] = tuple(
         ("models.*.slo.success", ()),
         ("models.*.fallbacks.*.cache", (None,)),
         ("models.*.cache", (None,)),
-        ("teams.*.keys.*.limits", (None,)),
-        ("teams.*.limits", (None,)),
         ("teams.*.quotas", ()),
     )
 )
 _ACTS_OTHERWISE: Final[Mapping[str, str]] = {
-    "limits": "this version does NOT enforce limits",
     "quotas": "this version does NOT enforce quotas",
 }
 

@@ -17,6 +17,7 @@ from proxy.config.plain import sections as _sections
 from proxy.config.unserved import unserved
 from proxy.config.verify_models import check_drops, check_objectives
 from proxy.config.verify_prices import HasPrice, check_prices
+from proxy.config.verify_teams import check_key_limits
 
 
 def verify(data: object, has_price: HasPrice | None = None) -> list[Finding]:
@@ -35,6 +36,7 @@ def verify(data: object, has_price: HasPrice | None = None) -> list[Finding]:
         *check_drops(models),
         *check_objectives(providers, models),
         *_check_teams(_mapping(root.get("teams")), models),
+        *check_key_limits(_mapping(root.get("teams"))),
         *_check_keys(root),
         *_check_workers(root),
         *_check_presence(root),

@@ -73,6 +73,9 @@ class Metrics(Collector):
             "llm_tier_decisions", "Calls of models with tiers, by how hard they looked.", "model", "tier", "shadow"
         )
         self._shed = self._counter("llm_shed_requests", "Calls refused for want of room, by the reason.", "reason")
+        self._limited = self._counter(
+            "llm_limit_refusals", "Calls refused because a rate was used up: the team's or a key's.", "team", "limit"
+        )
         self._reloads = self._counter("llm_config_reloads", "Attempts to load a changed config.", "result")
         self._lines_dropped = self._counter(
             "llm_log_lines_dropped", "Log lines given up because the log could not be written in time."
@@ -204,6 +207,10 @@ class Metrics(Collector):
     def shed(self, reason: ShedReason) -> None:
         """Count a call that was refused for want of room."""
         self._shed.labels(reason).inc()
+
+    def limit_refused(self, team: str, limit: str) -> None:
+        """Count a call that a limit refused: `team_rpm`, `key_tpm` …."""
+        self._limited.labels(team, limit).inc()
 
     def failover(self, provider: str, kind: str) -> None:
         """Count a failed attempt that another one follows."""

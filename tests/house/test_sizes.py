@@ -10,7 +10,7 @@ MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 50
 
 #: file, or file:function, that may be larger -> why
-LARGER: dict[str, str] = {}
+LARGER: dict[str, str] = {"proxy/errors.py": "one table: every way a call can fail, in one place"}
 
 
 def oversized(name: str, source: str) -> dict[str, int]:

@@ -280,3 +280,31 @@ async def test_a_json_answer_says_what_it_cost_and_so_do_the_log_and_the_metrics
     assert rig.log.lines[0]["cost_usd"] == 0.002
     labels = {"model": "chat", "provider": "demo", "team": "search"}
     assert rig.metrics.registry.get_sample_value("llm_cost_usd_total", labels) == 0.002
+
+
+def _limited(limits: str) -> str:
+    return CONFIG.replace("models: [chat]}", f"models: [chat], limits: {limits}}}")
+
+
+async def test_limits_hold_across_reloads_and_the_layer_is_there_only_with_them() -> None:
+    rig = Rig(_limited("{rpm: 2}"))
+    async with rig.client() as client, rig.client(OTHER_KEY) as other:
+        first = await client.post("/v1/chat/completions", json=chat_body())
+        assert (first.status_code, first.headers["x-ratelimit-remaining-requests"]) == (200, "1")
+        assert "x-ratelimit-limit-requests" not in (await other.post("/v1/chat/completions", json=chat_body())).headers
+        rig.text = _limited("{rpm: 3, tpm: 100k}")
+        assert await rig.gateway.reload()
+        second = await client.post("/v1/chat/completions", json=chat_body())
+        assert (second.status_code, second.headers["x-ratelimit-remaining-requests"]) == (200, "1")
+        rig.text = _limited("{rpm: 1}")
+        assert await rig.gateway.reload()
+        refused = await client.post("/v1/chat/completions", json=chat_body())
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+        assert 0 < int(refused.headers["retry-after-ms"]) <= 60_500
+        assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+        rig.text = CONFIG
+        assert await rig.gateway.reload()
+        last = await client.post("/v1/chat/completions", json=chat_body())
+        assert last.status_code == 200
+        assert "x-ratelimit-limit-requests" not in last.headers
+    assert [line["limit"] for line in rig.log.lines if "limit" in line] == ["team_rpm"]

@@ -62,6 +62,46 @@ async def test_a_json_answer_goes_out_whole_with_the_headers_that_explain_it() -
     assert call.status == 200
 
 
+def with_rates(handler: Callable[[Call], Awaitable[Answer]], told: list[str], client: Client) -> Any:
+    """The handler, for a call that has a rate to tell of and something to free."""
+
+    async def handle(call: Call) -> Answer:
+        call.rate_headers = lambda: ((b"x-ratelimit-remaining-requests", b"7"),)
+        call.on_last_byte = lambda: told.append(f"after {len(client.messages)} messages")
+        call.closing.callback(told.append, "closed")
+        return await handler(call)
+
+    return handle
+
+
+async def _fail(call: Call) -> Answer:
+    raise ModelNotAllowed("no")
+
+
+@pytest.mark.parametrize("kind", ["json", "stream", "error", "cut"])
+async def test_rates_are_told_with_every_answer_and_what_is_held_is_freed_before_the_last_byte(kind: str) -> None:
+    lasting = asyncio.Event()
+
+    async def linger() -> None:
+        await lasting.wait()
+
+    async def slow_to_close(call: Call) -> Answer:
+        call.closing.push_async_callback(linger)
+        script: list[bytes | Exception | float] = [HELLO, UpstreamError("gone")] if kind == "cut" else [HELLO, DONE]
+        return await {"json": json_answer(), "error": _fail}.get(kind, stream_answer(ScriptedStream(script)))(call)
+
+    client, told, call = Client(), list[str](), a_call(stream=kind in ("stream", "cut"))
+    handler = with_rates(slow_to_close, told, client)
+    task = asyncio.create_task(Exchange(call, handler, client.receive, client.send, PACE).run())
+    while not (client.messages and client.is_complete):
+        await asyncio.sleep(0)
+    assert client.headers[b"x-ratelimit-remaining-requests"] == b"7"
+    assert told in ([f"after {len(client.messages) - 1} messages"], [f"after {len(client.messages) - 2} messages"])
+    lasting.set()
+    await asyncio.wait_for(task, 5)
+    assert told[1:] == ["closed"]
+
+
 async def test_a_stream_goes_out_block_by_block_and_done_ends_it() -> None:
     client, call = await run(stream_answer(ScriptedStream([HELLO, HELLO + DONE])), stream=True)
     assert [message.get("body") for message in client.messages[1:]] == [HELLO, HELLO + DONE]

@@ -1,3 +1,4 @@
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ async def test_what_is_measured_of_a_target_is_what_a_simulation_reads(tmp_path:
     rig = Rig()
     async with rig.client() as client:
         for _ in range(6):
+            rig.gateway.surface.router.fleet["demo/demo-1"]._heard_at = -inf  # as if it were some time ago
             await client.post("/v1/chat/completions", json=chat_body(stream=True))
     async with rig.admin(VIEWER_KEY) as client:
         response = await client.get("/admin/v1/targets")

@@ -3,7 +3,7 @@ from math import inf
 import pytest
 
 from proxy.chain.catalogue import Model
-from proxy.chain.facts import client_patience_s, deadline_of, facts_of, outgrown
+from proxy.chain.facts import client_patience_s, deadline_of, facts_of, input_tokens_of, outgrown, output_cap_of
 from proxy.providers import Patience
 from routing import Facts, Target
 from tests.calls import a_call
@@ -95,3 +95,29 @@ def test_what_outgrew_a_context_is_known_to_be_longer() -> None:
 def test_a_deadline_is_the_models_own_or_its_clients_if_that_comes_first(stream: bool, deadline_at: float) -> None:
     call = a_call(stream=stream, headers={b"x-stainless-read-timeout": b"10"}, received_at=100.0)
     assert deadline_of(call, CHOSEN) == pytest.approx(deadline_at)
+
+
+def test_a_prompts_tokens_are_estimated_by_its_size_without_what_is_no_text() -> None:
+    request = a_call().request
+    request.size_bytes = 400
+    assert input_tokens_of(request) == 100
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 400_000}}
+    request.body["messages"] = [{"role": "user", "content": [{"type": "text", "text": "x" * 4000}, image]}]
+    request.size_bytes = 404_200
+    assert 1000 <= input_tokens_of(request) <= 1100
+
+
+@pytest.mark.parametrize(
+    ("body", "cap"),
+    [
+        ({}, None),
+        ({"max_tokens": 5}, 5),
+        ({"max_tokens": 5, "max_completion_tokens": 7}, 7),
+        ({"max_tokens": 0}, None),
+        ({"max_tokens": -3}, None),
+        ({"max_tokens": True}, None),
+        ({"max_tokens": 10**30}, 10**30),
+    ],
+)
+def test_the_clients_own_bound_is_a_count_or_none(body: dict[str, object], cap: int | None) -> None:
+    assert output_cap_of(body) == cap

@@ -171,3 +171,12 @@ async def test_a_call_that_waited_in_the_queue_says_how_long_and_that_is_no_over
     call.status, call.first_block_at, call.queued_s = 200, 5.0, 3.0
     await call.closing.aclose()
     assert (log.lines[0]["queued_ms"], log.lines[0]["overhead_ms"]) == (3000.0, 200.0)
+
+
+async def test_a_call_that_a_limit_refused_is_logged_with_the_limit() -> None:
+    trace, log, _ = traced()
+    call = a_call()
+    await trace(call, accept)
+    call.limited_by = "key_tpm"
+    await call.closing.aclose()
+    assert log.lines[0]["limit"] == "key_tpm"

@@ -318,5 +318,5 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 def test_the_whole_surface_of_the_format_is_accepted_with_warnings_for_what_has_no_effect() -> None:
     loaded = load(INTERFACE, WHOLE_ENVIRON)
     warned = {warning.path for warning in loaded.warnings}
-    assert {"teams.search.quotas", "teams.search.limits", "models.chat.slo.success", "models.chat.cache"} <= warned
+    assert {"teams.search.quotas", "models.chat.slo.success", "models.chat.cache"} <= warned
     assert loaded.config.teams["search"].keys[1].digest == "sha256:" + "0" * 64

@@ -17,6 +17,7 @@ from proxy.config.schema_units import (
     Share,
     Whole,
     between,
+    count_of,
     seconds_of,
 )
 
@@ -145,3 +146,8 @@ def test_no_text_is_taken_for_a_negative_or_infinite_duration(text: str) -> None
 @pytest.mark.parametrize(("value", "seconds"), [("250ms", 0.25), ("5m", 300), (5, None), ("soon", None), ([], None)])
 def test_a_time_span_that_was_not_checked_yet_is_read_if_it_is_one(value: object, seconds: float | None) -> None:
     assert seconds_of(value) == seconds
+
+
+@pytest.mark.parametrize(("value", "count"), [("50k", 50_000), (5, 5), ("many", None), (None, None), ([], None)])
+def test_a_count_that_was_not_checked_yet_is_read_if_it_is_one(value: object, count: int | None) -> None:
+    assert count_of(value) == count

@@ -16,8 +16,6 @@ PATTERNS = [".".join(pattern) for pattern, _ in _UNSERVED]
     [
         ({"models": {"m": {"cache": {"exact": {}}}}}, ("models", "m", "cache"), "not act"),
         ({"teams": {"t": {"quotas": [{"usd": 1}]}}}, ("teams", "t", "quotas"), "NOT enforce"),
-        ({"teams": {"t": {"limits": {"rpm": 1}}}}, ("teams", "t", "limits"), "NOT enforce"),
-        ({"teams": {"t": {"keys": [{"limits": {"rpm": 1}}]}}}, ("teams", "t", "keys", 0, "limits"), "NOT enforce"),
         (
             {"models": {"m": {"fallbacks": [{"cache": "semantic"}]}}},
             ("models", "m", "fallbacks", 0, "cache"),
@@ -38,7 +36,7 @@ def test_a_setting_without_effect_is_named(data: dict[str, object], path: tuple[
         {},
         {"models": {"m": {"strategy": "round_robin", "rescue": False, "cache": None}}},
         {"notify": {"webhook": None}},
-        {"server": {"trusted_proxies": []}, "state": {}, "teams": {"t": {"limits": {}, "quotas": []}}},
+        {"server": {"trusted_proxies": []}, "state": {}, "teams": {"t": {"limits": {"rpm": 1}, "quotas": []}}},
         {"models": "garbage", "teams": [1]},
     ],
 )

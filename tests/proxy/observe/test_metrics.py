@@ -134,3 +134,9 @@ def test_what_calls_cost_is_summed_in_dollars() -> None:
     for cost_nusd in (1_500_000_000, 250_000_000):
         finish(metrics, cost_nusd=cost_nusd)
     assert value(metrics, "llm_cost_usd_total", model="chat", provider="openai", team="search") == 1.75
+
+
+def test_a_refusal_by_a_limit_is_counted_by_team_and_limit() -> None:
+    metrics = Metrics()
+    metrics.limit_refused("search", "team_rpm")
+    assert value(metrics, "llm_limit_refusals_total", team="search", limit="team_rpm") == 1
