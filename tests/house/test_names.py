@@ -19,6 +19,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "proxy/api/surface.py": "two values and a protocol; every test of tests/proxy/api goes through them",
     "proxy/cli/serve.py": "signals, ports and exit codes need a real process: tests/integration/",
     "proxy/providers/base.py": "protocols and one value",
+    "proxy/state/base.py": "protocols and the values they speak of; tested with the store that keeps to them",
     "proxy/providers/transport/connections.py": "one test body for both transports: transport/test_body.py",
     "proxy/providers/transport/over_aiohttp.py": "the same",
     "proxy/providers/transport/over_httpx.py": "the same",

@@ -1,0 +1,196 @@
+"""`python -m benchmarks.books`: what the journal costs the event loop, how fast the ledger takes it in, and how soon a
+report is there. Works in a temporary directory, or in one below `--folder`; a million calls take 0.6 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date
+from pathlib import Path
+from random import Random
+from statistics import median, quantiles
+from time import perf_counter, process_time
+from typing import Final
+
+import uvloop
+
+from proxy.accounting import Calendar, Journal, Ledger
+from proxy.state import (
+    AttemptEntry,
+    Booking,
+    Intent,
+    Payer,
+    Position,
+    Settlement,
+    Span,
+    SqliteLedger,
+    SqliteReports,
+)
+
+#: 2026-11-01, and the days from it on over which calls are spread.
+_FIRST_MS: Final = 1_793_491_200_000
+_DAYS: Final = 28
+_DAY_MS: Final = 86_400_000
+_SPAN: Final = Span(date(2026, 11, 1), date(2026, 12, 1))
+_PAYERS: Final = tuple(
+    Payer(f"team-{team}", f"key-{key}", str(4000 + team), {"env": "prod" if key else "test"})
+    for team in range(20)
+    for key in range(3)
+)
+_MODELS: Final = ("chat", "chat-mini", "chat-large", "embed")
+_PROVIDERS: Final = ("openai", "azure", "claude", "qwen")
+_BATCH: Final = 2000
+_SECOND_ATTEMPTS: Final = 0.1
+
+
+def settlement(number: int, rng: Random, calls: int) -> Settlement:
+    """A call like many; one in ten took two attempts."""
+    began_ms = _FIRST_MS + number * _DAYS * _DAY_MS // calls
+    call_id = f"req_{rng.getrandbits(128):032x}"
+    model = rng.choice(_MODELS)
+    cost_nusd = rng.randrange(1_000_000)
+    first = AttemptEntry(
+        target="openai/gpt-4o-mini",
+        provider=rng.choice(_PROVIDERS),
+        role="first",
+        metering="reported",
+        cost_nusd=cost_nusd,
+        low_nusd=cost_nusd,
+        high_nusd=cost_nusd,
+        uncached_tokens=1000,
+        visible_tokens=200,
+        credential_id="1a2b3c4d",
+        upstream_id=f"chatcmpl-{number:029d}",
+        service_tier="default",
+        price_version="2026-11-01",
+        is_answer=True,
+    )
+    attempts: tuple[AttemptEntry, ...] = (first,)
+    if rng.random() < _SECOND_ATTEMPTS:
+        attempts = (AttemptEntry("qwen/qwen-plus", "qwen", "first", "unmetered", error="upstream_timeout"), first)
+    return Settlement(
+        call_id=call_id,
+        request_id=call_id,
+        began_ms=began_ms,
+        ended_ms=began_ms + 1000,
+        payer=rng.choice(_PAYERS),
+        model=model,
+        asked_model=model,
+        status=200,
+        source="upstream",
+        is_stream=True,
+        first_ms=300,
+        ttft_ms=300,
+        duration_ms=1000,
+        attempts=attempts,
+    )
+
+
+def _intent(one: Settlement) -> Intent:
+    return Intent(one.call_id, one.request_id, one.began_ms, one.payer, one.model, one.is_stream, 10**6, 1000, 4000)
+
+
+async def measure_journal(journal: Journal, settlements: Sequence[Settlement]) -> Iterator[str]:
+    """What a call costs on the loop, and how long its end waits for the write."""
+    intents = [_intent(one) for one in settlements]
+    began = perf_counter()
+    for intent, one in zip(intents, settlements, strict=True):
+        journal.intend(intent)
+        journal.settle(one)
+    enter_us = (perf_counter() - began) / len(settlements) / 2 * 1e6
+    while journal.unwritten:
+        await asyncio.sleep(0.01)
+    waits_us = []
+    busy = process_time()
+    for one in settlements[:2000]:
+        await asyncio.sleep(0.0005)
+        began = perf_counter()
+        await journal.written(journal.settle(one))
+        waits_us.append((perf_counter() - began) * 1e6)
+    busy_us = (process_time() - busy) / len(waits_us) * 1e6
+    cuts = quantiles(waits_us, n=100)
+    return iter(
+        (
+            f"an entry, on the loop: {enter_us:.2f} µs",
+            f"a settlement waits for its write: {median(waits_us):.0f} µs, p99 {cuts[98]:.0f} µs",
+            f"CPU of that, all threads and a timer of the loop: {busy_us:.0f} µs",
+        )
+    )
+
+
+def measure_folding(journal: Journal, store: SqliteLedger, calls: int) -> str:
+    """How fast calls come from the journal into the books."""
+    ledger = Ledger(journal, store, Calendar(UTC), lease_s=10**9)
+    began, busy = perf_counter(), process_time()
+    ledger.fold()
+    took_s = perf_counter() - began
+    busy_us = (process_time() - busy) / calls * 1e6
+    return f"from the journal to the books: {calls / took_s:,.0f} calls/s, {busy_us:.0f} µs of CPU each"
+
+
+def measure_ingest(store: SqliteLedger, calls: int, rng: Random) -> str:
+    """How fast the books grow, calls with their attempts."""
+    calendar, took_s, rows = Calendar(UTC), 0.0, 0
+    for at in range(0, calls, _BATCH):
+        settlements = [settlement(number, rng, calls) for number in range(at, min(calls, at + _BATCH))]
+        bookings = [Booking(one, calendar.period(one.began_ms / 1000)) for one in settlements]
+        rows += sum(1 + len(one.attempts) for one in settlements)
+        began = perf_counter()
+        store.fold((), bookings, Position())
+        took_s += perf_counter() - began
+    return f"{calls:,} calls into the books: {calls / took_s:,.0f} calls/s, {rows / took_s:,.0f} rows/s"
+
+
+def measure_reports(reports: SqliteReports, call_id: str) -> Iterator[str]:
+    """How long each question takes."""
+    questions: dict[str, Callable[[], object]] = {
+        "sums by team, a month": lambda: reports.sums(_SPAN, ("team",)),
+        "sums by team, key, model, provider and day": lambda: reports.sums(
+            _SPAN, ("team", "key_name", "model", "provider"), "day"
+        ),
+        "sums by model and hour": lambda: reports.sums(_SPAN, ("model",), "hour"),
+        "sums by tag and month": lambda: reports.sums(_SPAN, ("tag", "team"), "month", tag_key="env"),
+        "use of every key and model": lambda: reports.use(_SPAN),
+        "one call by its id": lambda: reports.call(call_id),
+        "Σ calls = Σ sums": lambda: reports.drift(_SPAN),
+    }
+    for name, ask in questions.items():
+        began = perf_counter()
+        ask()
+        yield f"{name}: {(perf_counter() - began) * 1e3:,.1f} ms"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and print one line for each figure."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.books", description=__doc__)
+    parser.add_argument("--calls", type=int, default=1_000_000, help="calls in the books")
+    parser.add_argument("--folder", type=Path, help="where to work; default: the system's temporary directory")
+    options = parser.parse_args(arguments)
+    rng = Random(1)
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        journal = Journal(folder / "journal")
+        few = [settlement(number, rng, 20_000) for number in range(min(20_000, options.calls))]
+        for line in uvloop.run(measure_journal(journal, few)):
+            print(line)
+        first = SqliteLedger(folder / "first.db")
+        print(measure_folding(journal, first, len(few)))
+        journal.close()
+        first.close()
+        store = SqliteLedger(folder / "books.db")
+        print(measure_ingest(store, options.calls, rng))
+        store.fold((), [Booking(few[0], Calendar(UTC).period(few[0].began_ms / 1000))], Position())
+        for line in measure_reports(SqliteReports(folder / "books.db"), few[0].call_id):
+            print(line)
+        print(f"size: {(folder / 'books.db').stat().st_size / options.calls:,.0f} bytes a call")
+        store.close()
+        journal.release()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""The journal: where a call's intent and settlement are recorded first, so that they survive the end of this process.
+
+The event loop only queues an entry. A thread of its own writes the queue to a file: from then on `kill -9` can't lose
+it. A second thread (`sync.py`) syncs the file 20 ms later: from then on neither can a loss of power. Syncing apart
+keeps a slow disk's 10 ms out of the way of those who wait for a write, which takes 0.1 ms, thread switches included.
+
+When writing fails (disk full) or hangs, entries stay in memory, and go out when the disk is back. Beyond `MAX_KEPT`
+they are given up, counted and logged; well before that, at `MAX_ROOM`, `has_room` turns false.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from proxy.accounting.frames import MAX_PAYLOAD_BYTES, frame
+from proxy.accounting.segments import Appender, DiskSegment, Opener, Segments
+from proxy.accounting.sync import Syncer
+from proxy.accounting.waiters import Waiters
+from proxy.state import BadEntry, Entry, Intent, Position, Settlement, encode_entry
+
+#: Entries that wait for the disk before calls with a budget should be refused: two entries a call, 0.6 KB each.
+MAX_ROOM: Final = 50_000
+#: Entries that are kept at most, so that the calls under way then can still be settled.
+MAX_KEPT: Final = 2 * MAX_ROOM
+#: How long `written` waits at most, in seconds: volumes get throttled.
+PATIENCE_S: Final = 0.05
+#: A write that takes longer than this, in seconds, makes the journal degraded.
+_STALLED_S: Final = 1.0
+_RETRY_S: Final = 0.5
+#: Frames written at once, at most.
+_MAX_BATCH: Final = 1000
+
+_logger = logging.getLogger(__name__)
+
+
+class Journal:
+    """The journal of one process. Methods are for the event loop's thread; none of them blocks, but for `close`."""
+
+    def __init__(
+        self, folder: Path, clock: Callable[[], float] = monotonic, open_segment: Opener = DiskSegment
+    ) -> None:
+        """Take the directory. `clock` gives monotonic seconds. Raises StateUnusable if another process has it."""
+        self.segments = Segments(folder)
+        self.earlier = tuple(self.segments.names())  #: what earlier processes left behind
+        self.lost = 0  #: entries given up, because there was no room or they could not be written down
+        self._clock = clock
+        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._entered = 0
+        self._done = 0  # entries written or given up
+        self._is_failing = False
+        self._began_at: float | None = None  # the write under way
+        self._written = Waiters(clock)
+        self._syncer = Syncer(clock)
+        self._appender = Appender(self.segments, self._syncer.retire, open_segment)
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    def intend(self, intent: Intent) -> int:
+        """Record that a call was let in. Returns the entry's token. Cost: 1 µs."""
+        return self._enter(intent)
+
+    def settle(self, settlement: Settlement) -> int:
+        """Record how a call ended. Returns the entry's token. Cost: 1 µs."""
+        return self._enter(settlement)
+
+    async def written(self, token: int) -> bool:
+        """Wait until this entry survives the end of the process, but at most `PATIENCE_S`, and not at all while the
+        disk is known not to take it. False: it is not written, or nobody knows.
+        """
+        if self._written.reached(token):
+            return True
+        return token > 0 and not self._takes_nothing() and await self._written.wait(token, PATIENCE_S)
+
+    async def flushed(self, token: int) -> bool:
+        """Wait until this entry survives a loss of power, however long it takes. False: it was given up, or
+        the disk failed.
+        """
+        return token > 0 and await self._syncer.wait(token)
+
+    @property
+    def position(self) -> Position:
+        """How far it is written. For any thread."""
+        return self._appender.position
+
+    @property
+    def unwritten(self) -> int:
+        """Entries in memory only."""
+        return self._entered - self._done
+
+    @property
+    def has_room(self) -> bool:
+        """May calls go on that must not be lost?"""
+        return self._entered - self._done < MAX_ROOM
+
+    @property
+    def is_degraded(self) -> bool:
+        """Is the disk full, failing or stuck?"""
+        return self._takes_nothing() or self._syncer.is_failing
+
+    @property
+    def late(self) -> int:
+        """How often `written` did not wait any longer."""
+        return self._written.late
+
+    def close(self, timeout_s: float = 5.0) -> int:
+        """Write and sync what is queued, waiting for a stuck disk no longer than this. Returns how many entries could
+        not be written. Blocks.
+        """
+        self._queue.put(None)
+        self._thread.join(timeout_s)
+        if not self._thread.is_alive():
+            self._syncer.close(timeout_s)
+        if self.unwritten:
+            _logger.error("journal: %d entries could not be written before the end and are lost", self.unwritten)
+        return self.unwritten
+
+    def release(self) -> None:
+        """Give the directory back, after `close`, when nobody reads it any more."""
+        self.segments.release()
+
+    def _takes_nothing(self) -> bool:
+        began_at = self._began_at
+        return self._is_failing or (began_at is not None and self._clock() - began_at > _STALLED_S)
+
+    def _enter(self, entry: Entry) -> int:
+        if self._entered - self._done >= MAX_KEPT:
+            if self.lost % MAX_ROOM == 0:
+                _logger.error("journal: no room in memory is left, entries are lost: see to the disk of state.journal")
+            self.lost += 1
+            return 0
+        self._entered += 1
+        self._queue.put(entry)
+        return self._entered
+
+    # From here on: the journal's thread.
+
+    def _run(self) -> None:
+        frames: list[bytes] = []  # one an entry, in their order; empty for one that can't be written down
+        is_open, retry_at = True, 0.0
+        while is_open or frames:
+            if is_open:
+                is_open = self._take(frames, _RETRY_S if self._is_failing else 0.0 if frames else None)
+            if is_open and self._is_failing and self._clock() < retry_at:
+                continue
+            if not self._write(frames):
+                retry_at = self._clock() + _RETRY_S
+                if not is_open:
+                    break
+        self._appender.close()
+
+    def _take(self, frames: list[bytes], timeout_s: float | None) -> bool:
+        """Move what is queued to `frames`; wait so long for the first, None for ever. False: it was the last."""
+        try:
+            entry = self._queue.get(True, timeout_s)
+            for _ in range(_MAX_BATCH):
+                if entry is None:
+                    return False
+                frames.append(self._frame(entry))
+                entry = self._queue.get_nowait()
+            if entry is None:
+                return False
+            frames.append(self._frame(entry))
+        except queue.Empty:
+            pass
+        return True
+
+    def _frame(self, entry: Entry) -> bytes:
+        try:
+            payload = encode_entry(entry)
+            if len(payload) > MAX_PAYLOAD_BYTES:
+                raise BadEntry(f"call {entry.call_id}: its entry is too large")
+        except BadEntry as error:
+            self.lost += 1
+            _logger.error("journal: an entry is lost: %s", error)
+            return b""
+        return frame(payload)
+
+    def _write(self, frames: list[bytes]) -> bool:
+        batch = frames[:_MAX_BATCH]
+        done = self._done + len(batch)
+        self._began_at = self._clock()
+        try:
+            if data := b"".join(batch):
+                self._syncer.wrote(self._appender.append(data), done)
+        except OSError as error:
+            if not self._is_failing:
+                self._is_failing = True
+                _logger.error("journal: can't be written (%s); entries are kept in memory", error.strerror)
+            self._written.release()
+            return False
+        finally:
+            self._began_at = None
+        del frames[: len(batch)]
+        self._done = done
+        self._written.reach(done)
+        if self._is_failing:
+            self._is_failing = False
+            _logger.warning("journal: is written again; all that was kept is going out")
+        return True

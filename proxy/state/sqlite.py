@@ -1,0 +1,230 @@
+"""The books in SQLite: one file, one writer, any number of readers beside it (write-ahead mode)."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from proxy.state.base import Booking, EntryRefused, Folded, Position, StateFailed, StateUnusable
+from proxy.state.entries import Intent, Settlement, decode_entry, encode_entry
+from proxy.state.sqlite_rows import (
+    ATTEMPT_COLUMNS,
+    CALL_COLUMNS,
+    MEASURES,
+    Row,
+    SumsByKey,
+    add_to_sums,
+    attempt_rows,
+    call_row,
+    read_settlement,
+    reversal,
+    sums_by_day,
+)
+from proxy.state.sqlite_schema import connect, prepare
+
+#: Settlements that are prepared at once: short enough that the event loop is not kept from running.
+_CHUNK: Final = 64
+#: Who spent what is for the gateway's own user; SQLite gives the files beside it the same mode.
+_MODE: Final = 0o600
+_GROUP: Final = (
+    *("team", "key_name", "cost_center", "model", "provider", "source", "error", "role", "metering", "tag"),
+)
+#: What the data itself is to blame for; a retry would fail too.
+_REFUSALS: Final = (
+    *(sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.DataError),
+    *(AttributeError, OverflowError, TypeError, ValueError),
+)
+
+
+def _insert(table: str, columns: Sequence[str]) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+
+
+def _add_to(table: str, period: Sequence[str]) -> str:
+    key = ("tag_key", *period, *_GROUP)
+    added = ", ".join(f"{name} = {name} + excluded.{name}" for name in MEASURES)
+    return f"{_insert(table, (*key, *MEASURES))} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {added}"
+
+
+_INSERT_CALL: Final = _insert("calls", CALL_COLUMNS)
+_INSERT_ATTEMPT: Final = _insert("attempts", ATTEMPT_COLUMNS)
+_ADD_TO_HOUR: Final = _add_to("sums_hour", ("hour", "day"))
+_ADD_TO_DAY: Final = _add_to("sums_day", ("day",))
+_OPEN: Final = """
+    INSERT OR IGNORE INTO open_calls SELECT ?1, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM calls WHERE call_id = ?1)"""
+_KNOWN: Final = """
+    SELECT call_id, id, max(revision) FROM calls WHERE call_id IN (SELECT value FROM json_each(?)) GROUP BY call_id"""
+_SET_META: Final = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+
+
+class SqliteLedger:
+    """See `LedgerStore`."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, create it or bring it up to date. Raises StateUnusable."""
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=_MODE)
+            self._connection = connect(path)
+        except (OSError, StateFailed) as error:
+            raise StateUnusable(
+                f"the database {path} can't be opened: {error}. Make its directory writable for this user, or set "
+                "state.url to another file."
+            ) from error
+        try:
+            prepare(self._connection, path)
+        except StateUnusable:
+            self._connection.close()
+            raise
+        self._lock = threading.Lock()
+
+    def position(self) -> Position:
+        """See `LedgerStore.position`."""
+        with self._writing() as connection:
+            found = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+        return Position(found.get("journal_segment", ""), found.get("journal_offset", 0))
+
+    def fold(self, opened: Sequence[Intent], bookings: Sequence[Booking], position: Position) -> Folded:
+        """See `LedgerStore.fold`. Cost: 40 µs a call, and one sync of the disk."""
+        with self._writing() as connection:
+            connection.executemany(_OPEN, [(one.call_id, one.began_ms, encode_entry(one)) for one in opened])
+            batch = _Batch(connection)
+            for at in range(0, len(bookings), _CHUNK):
+                batch.add(bookings[at : at + _CHUNK])
+            batch.add_sums()
+            connection.executemany(
+                _SET_META, (("journal_segment", position.segment), ("journal_offset", position.offset))
+            )
+        return Folded(batch.booked, batch.adjusted, len(bookings) - batch.booked - batch.adjusted)
+
+    def open_calls(self, began_before_ms: int, limit: int) -> Sequence[Intent]:
+        """See `LedgerStore.open_calls`."""
+        query = "SELECT entry FROM open_calls WHERE began_ms < ? ORDER BY began_ms LIMIT ?"
+        with self._writing() as connection:
+            found = [decode_entry(data) for (data,) in connection.execute(query, (began_before_ms, limit))]
+        return [entry for entry in found if isinstance(entry, Intent)]
+
+    def retain(self, calls_from: date, sums_from: date, limit: int) -> int:
+        """See `LedgerStore.retain`. The file does not shrink; its free pages are used again."""
+        oldest = "SELECT id FROM calls WHERE day < ? ORDER BY day LIMIT ?"
+        with self._writing() as connection:
+            numbers = connection.execute(oldest, (calls_from.isoformat(), limit)).fetchall()
+            connection.executemany("DELETE FROM attempts WHERE call = ?", numbers)
+            connection.executemany("DELETE FROM calls WHERE id = ?", numbers)
+            connection.execute("DELETE FROM sums_hour WHERE day < ?", (sums_from.isoformat(),))
+            connection.execute("DELETE FROM sums_day WHERE day < ?", (sums_from.isoformat(),))
+        return len(numbers)
+
+    def backup(self, target: Path) -> None:
+        """See `LedgerStore.backup`. One read transaction: the writer is not held up."""
+        backup_books(self._path, target)
+
+    def close(self) -> None:
+        """See `LedgerStore.close`."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, which happens whole or not at all."""
+        connection = self._connection
+        with self._lock:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+            except _REFUSALS as error:
+                raise EntryRefused(f"{type(error).__name__}: {error}") from error
+            except sqlite3.Error as error:
+                raise StateFailed(f"the database {self._path}: {error}") from error
+            finally:
+                if connection.in_transaction:
+                    with suppress(sqlite3.Error):  # SQLite has rolled back by itself, as it does when the disk is full
+                        connection.execute("ROLLBACK")
+
+
+class _Batch:
+    """What one transaction enters."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.booked = self.adjusted = 0
+        self._connection = connection
+        self._number = int(connection.execute("SELECT ifnull(max(id), 0) FROM calls").fetchone()[0])
+        self._sums: SumsByKey = {}
+        self._calls: list[Row] = []
+        self._attempts: list[Row] = []
+
+    def add(self, bookings: Sequence[Booking]) -> None:
+        ids = orjson.dumps([booking.settlement.call_id for booking in bookings]).decode()
+        known = {call_id: (number, revision) for call_id, number, revision in self._connection.execute(_KNOWN, (ids,))}
+        fresh: dict[str, Settlement] = {}  # of this chunk
+        for booking in bookings:
+            settlement = booking.settlement
+            call_id = settlement.call_id
+            if call_id not in known:
+                self._book(booking, 0)
+                self.booked += 1
+            else:
+                number, revision = known[call_id]
+                assumed = None
+                if not settlement.is_orphan:
+                    assumed = fresh.get(call_id) or read_settlement(self._connection, number)
+                if assumed is None or not assumed.is_orphan:
+                    continue
+                self._book(Booking(reversal(assumed), booking.period), revision + 1, -1)
+                self._book(booking, revision + 2)
+                self.adjusted += 1
+            fresh[call_id] = settlement
+            known[call_id] = (self._number, 0 if call_id not in known else known[call_id][1] + 2)
+        self._flush(bookings)
+
+    def add_sums(self) -> None:
+        self._connection.executemany(_ADD_TO_HOUR, ((*key, *amounts) for key, amounts in self._sums.items()))
+        days = sums_by_day(self._sums)
+        self._connection.executemany(_ADD_TO_DAY, ((*key, *amounts) for key, amounts in days.items()))
+
+    def _book(self, booking: Booking, revision: int, count: int = 1) -> None:
+        settlement, period = booking
+        self._number += 1
+        self._calls.append(call_row(self._number, revision, count, settlement, period))
+        self._attempts += attempt_rows(self._number, settlement)
+        add_to_sums(self._sums, settlement, count, period)
+
+    def _flush(self, bookings: Sequence[Booking]) -> None:
+        self._connection.executemany(_INSERT_CALL, self._calls)
+        self._connection.executemany(_INSERT_ATTEMPT, self._attempts)
+        self._connection.executemany(
+            "DELETE FROM open_calls WHERE call_id = ?", [(booking.settlement.call_id,) for booking in bookings]
+        )
+        self._calls.clear()
+        self._attempts.clear()
+
+
+def backup_books(path: Path, target: Path) -> None:
+    """Copy the books in `path` to the new file `target`, whoever uses them. Raises StateUnusable, StateFailed."""
+    if target.exists():
+        raise StateUnusable(f"{target} exists. A backup is never written over another file: name a new one.")
+    partial = target.with_name(target.name + ".partial")
+    try:
+        partial.touch(mode=_MODE)
+        with closing(connect(path, read_only=True)) as source, closing(connect(partial)) as copy:
+            source.backup(copy)
+            (verdict,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+            copy.execute("PRAGMA journal_mode = DELETE")  # leaves one file, not three
+        if verdict != "ok":
+            raise StateFailed(f"the copy of {path} is damaged: {verdict}")
+        os.rename(partial, target)
+    except (OSError, sqlite3.Error) as error:
+        raise StateFailed(f"{path} can't be copied to {target}: {error}") from error
+    finally:
+        for left in (partial, Path(f"{partial}-wal"), Path(f"{partial}-shm")):
+            left.unlink(missing_ok=True)

@@ -1,0 +1,23 @@
+import pytest
+
+from benchmarks.books import main
+
+
+def test_every_figure_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--calls", "300"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "an entry, on the loop",
+        "a settlement waits for its write",
+        "CPU of that, all threads and a timer of the loop",
+        "from the journal to the books",
+        "300 calls into the books",
+        "sums by team, a month",
+        "sums by team, key, model, provider and day",
+        "sums by model and hour",
+        "sums by tag and month",
+        "use of every key and model",
+        "one call by its id",
+        "Σ calls = Σ sums",
+        "size",
+    ]
