@@ -110,7 +110,6 @@ class SSEStream:
             # the rest of it, its ends included.
             block = self._chunks.template.match(data)
             if block is not None:
-                self._progress_at = monotonic()
                 return block
         block = self._splitter.feed(data)
         if not block:
