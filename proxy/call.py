@@ -3,26 +3,58 @@ between.
 
 Two rules carry the design. Whoever reserves something registers its return on `call.closing` in the same function;
 the answer writer closes it exactly once, whatever happened (a generator's `finally` never runs if the client leaves
-before the first chunk; the exit stack does). And a stream travels as blocks: bytes holding whole SSE events, parsed
+before the first chunk; this does). And a stream travels as blocks: bytes holding whole SSE events, parsed
 only where somebody must.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVarTuple
 
 from proxy.wire.chat import ChatRequest
 from proxy.wire.usage import Usage
 from routing import Facts, Outcome, Plan
 
+Ts = TypeVarTuple("Ts")
 #: A plan: when it was made (monotonic seconds), and of what.
 Planned = tuple[float, Facts, Plan]
 #: Header names are lower case, as ASGI gives them.
 RequestHeaders = Mapping[bytes, bytes]
 ResponseHeaders = Sequence[tuple[bytes, bytes]]
+
+
+class Closing:
+    """What is to be returned when a call is over, the last taken first. contextlib's exit stack takes 4 µs for
+    what takes 1 µs where nothing may swallow an exception.
+    """
+
+    __slots__ = ("_steps",)
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[Callable[..., object], tuple[object, ...], bool]] = []
+
+    def callback(self, step: Callable[[*Ts], object], *args: *Ts) -> None:
+        """Call this at the end."""
+        self._steps.append((step, args, False))
+
+    def push_async_callback(self, step: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
+        """Await this at the end."""
+        self._steps.append((step, args, True))
+
+    async def aclose(self) -> None:
+        """Do it all, each step once, even if others fail or are cancelled; then raise what the last of these raised."""
+        steps = self._steps
+        try:
+            while steps:
+                step, args, is_awaited = steps.pop()
+                result = step(*args)
+                if is_awaited:
+                    await result  # type: ignore[misc]  # as it was pushed
+        finally:
+            if steps:
+                await self.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +139,7 @@ class Call:
     #: Called just before the last byte goes out: frees what the client may want for its next call. `closing` comes
     #: later, when the provider has been let go.
     on_last_byte: Callable[[], None] | None = None
-    closing: AsyncExitStack = field(default_factory=AsyncExitStack)
+    closing: Closing = field(default_factory=Closing)
 
     @property
     def last_attempt(self) -> Attempt | None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack
 from typing import Any, TypeVar
+
+from proxy.call import Closing
 
 T = TypeVar("T")
 Pause = Callable[[float], Awaitable[None]]
@@ -18,7 +19,7 @@ async def race(
     first: Coroutine[Any, Any, T],
     backup: Callable[[], tuple[Coroutine[Any, Any, T] | None, float | None]],
     is_won: Callable[[T], bool],
-    closing: AsyncExitStack,
+    closing: Closing,
     pause: Pause,
 ) -> tuple[T, tuple[T, ...]]:
     """What won, and what else had ended by then; if nobody won, the last to fail, and what failed before it. What a
@@ -57,7 +58,7 @@ async def race(
             runner.cancel()
 
 
-def _start(runner: Coroutine[Any, Any, T], closing: AsyncExitStack) -> asyncio.Task[T]:
+def _start(runner: Coroutine[Any, Any, T], closing: Closing) -> asyncio.Task[T]:
     task = asyncio.create_task(runner)
     closing.push_async_callback(_reap, task)
     return task

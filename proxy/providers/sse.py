@@ -75,8 +75,9 @@ class SSEStream:
             self._first = b""
             return block
         self._progress_at = monotonic()  # while a slow client held the stream up, nobody waited for the provider
+        chunks = self._chunks
         try:
-            while not self._is_over():
+            while not (self._ended or chunks.done or chunks.error is not None):  # `_is_over`, once for each event
                 try:
                     block = self._take(await self._read())
                 except StopAsyncIteration:

@@ -1,4 +1,8 @@
-from proxy.call import Answer, Attempt, Call, Handler, Principal, chain
+import asyncio
+
+import pytest
+
+from proxy.call import Answer, Attempt, Call, Closing, Handler, Principal, chain
 from tests.calls import a_call
 
 
@@ -72,3 +76,42 @@ async def test_what_was_registered_last_is_returned_first() -> None:
     call.closing.callback(seen.append, "last taken")
     await call.closing.aclose()
     assert seen == ["last taken", "first taken"]
+
+
+async def test_what_fails_or_is_cancelled_keeps_no_other_from_being_returned() -> None:
+    closing, seen = Closing(), list[str]()
+
+    async def give_back(name: str) -> None:
+        await asyncio.sleep(0)
+        seen.append(name)
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("hung")
+
+    def fail(name: str) -> None:
+        seen.append(name)
+        raise ValueError(name)
+
+    closing.push_async_callback(give_back, "taken first")
+    closing.callback(fail, "second")
+    closing.push_async_callback(hang)
+    closing.callback(fail, "fourth")
+    task = asyncio.create_task(closing.aclose())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(ValueError, match="second") as raised:
+        await task
+    assert seen == ["fourth", "hung", "second", "taken first"]
+    assert isinstance(raised.value.__context__, asyncio.CancelledError)
+    await closing.aclose()
+    assert len(seen) == 4
+
+
+async def test_what_is_registered_while_all_is_being_returned_is_returned_too() -> None:
+    closing, seen = Closing(), list[str]()
+    closing.callback(lambda: closing.callback(seen.append, "late"))
+    await closing.aclose()
+    assert seen == ["late"]

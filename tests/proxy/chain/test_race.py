@@ -1,10 +1,10 @@
 import asyncio
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
+from proxy.call import Closing
 from proxy.chain.race import race
 
 
@@ -35,7 +35,7 @@ class Course:
 
     def __init__(self, looks: int | None) -> None:
         self.first, self.second = Runner(), Runner()
-        self.closing = AsyncExitStack()
+        self.closing = Closing()
         self.paused: list[float] = []
         self._looks = looks
         self._pauses = asyncio.Semaphore(0)
