@@ -18,7 +18,9 @@ from typing import Final
 
 import uvloop
 
-from proxy.accounting import Calendar, Journal, Ledger
+from proxy.accounting.journal import Journal
+from proxy.accounting.ledger import Ledger
+from proxy.accounting.periods import Calendar
 from proxy.state import (
     AttemptEntry,
     Booking,

@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 import httpx
 
@@ -28,42 +27,12 @@ from proxy.providers.simulated import (
     complete,
     completion_body,
     not_found,
-    profile_named,
     rate_limit_headers,
     read_request,
     refusal,
 )
 
 Sleep = Callable[[float], Awaitable[None]]
-
-
-class DemoSettings(Protocol):
-    """What the config says of a simulated provider; None leaves a figure to the profile."""
-
-    @property
-    def profile(self) -> str: ...
-    @property
-    def first_token_s(self) -> float | None: ...
-    @property
-    def per_token_s(self) -> float | None: ...
-    @property
-    def error_rate(self) -> float | None: ...
-    @property
-    def cut_rate(self) -> float | None: ...
-    @property
-    def hang_rate(self) -> float | None: ...
-
-
-def demo_profile(settings: DemoSettings) -> DemoProfile:
-    """The profile that the config asks for. Raises ValueError for an unknown name or a bad figure."""
-    return profile_named(
-        settings.profile,
-        first_token_s=settings.first_token_s,
-        per_token_s=settings.per_token_s,
-        error_rate=settings.error_rate,
-        cut_rate=settings.cut_rate,
-        hang_rate=settings.hang_rate,
-    )
 
 
 class DemoTransport(httpx.AsyncBaseTransport):

@@ -37,7 +37,7 @@ class Fault:
 
     def is_on(self, at: float) -> bool:
         """Whether an attempt sent now meets it."""
-        return self.starts_at <= at < self.starts_at + self.duration_s
+        return self.starts_at <= at < self.ends_at
 
     def slowdown(self, at: float) -> float:
         """What the time to first token is multiplied by while the fault is on."""

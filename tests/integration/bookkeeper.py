@@ -11,7 +11,9 @@ from itertools import count
 from pathlib import Path
 from time import time
 
-from proxy.accounting import Calendar, Journal, Ledger
+from proxy.accounting.journal import Journal
+from proxy.accounting.ledger import Ledger
+from proxy.accounting.periods import Calendar
 from proxy.state import SqliteLedger
 from tests.books import intent, settlement
 

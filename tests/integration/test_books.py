@@ -12,7 +12,9 @@ from time import time
 
 import pytest
 
-from proxy.accounting import Calendar, Journal, Ledger
+from proxy.accounting.journal import Journal
+from proxy.accounting.ledger import Ledger
+from proxy.accounting.periods import Calendar
 from proxy.state import Span, SqliteLedger, SqliteReports
 
 pytestmark = pytest.mark.integration

@@ -1,9 +1,10 @@
 import pytest
 
 from proxy.config import ProviderConfig
-from proxy.providers.build import build_provider
+from proxy.providers.build import build_provider, simulated_profile
 from proxy.providers.demo import DemoTransport
 from proxy.providers.openai import OpenAIProvider
+from proxy.providers.simulated import profile_named
 from proxy.providers.transport import AiohttpTransport, HttpxTransport, Transport
 
 
@@ -51,3 +52,12 @@ async def test_azure_is_asked_at_its_deployment_with_its_own_header() -> None:
     assert url == "https://x.openai.azure.com/openai/deployments/m/chat/completions?api-version=2024-10-21"
     assert provider._headers["k1"]["api-key"] == "k-123456"
     await provider.aclose()
+
+
+def test_the_config_names_a_profile_and_changes_its_figures() -> None:
+    assert simulated_profile(ProviderConfig(kind="demo", profile="cheap")) == profile_named("cheap")
+    faults = {"error_rate": "10%", "cut_rate": "20%", "hang_rate": "30%", "first_token": "1s", "per_token": "2s"}
+    settings = ProviderConfig.model_validate({"kind": "demo", "profile": "fast", "faults": faults})
+    assert simulated_profile(settings) == profile_named(
+        "fast", first_token_s=1.0, per_token_s=2.0, error_rate=0.1, cut_rate=0.2, hang_rate=0.3
+    )

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from typing import NamedTuple
 
 import httpx
 import orjson
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from proxy.providers.demo import DemoTransport, demo_profile
-from proxy.providers.simulated import DemoProfile, profile_named
+from proxy.providers.demo import DemoTransport
+from proxy.providers.simulated import DemoProfile
 
 URL = "https://demo.test/v1/chat/completions"
 CALM = DemoProfile("calm", 0.5, 0.01, spread=0.0, per_token_spread=0.0)
@@ -58,21 +57,6 @@ def request(*, stream: bool = False, timeout: dict[str, float | None] | None = N
 def stream_of(response: httpx.Response) -> AsyncIterator[bytes]:
     assert isinstance(response.stream, httpx.AsyncByteStream)
     return aiter(response.stream)
-
-
-class Settings(NamedTuple):
-    profile: str
-    first_token_s: float | None = None
-    per_token_s: float | None = None
-    error_rate: float | None = None
-    cut_rate: float | None = None
-    hang_rate: float | None = None
-
-
-def test_the_config_names_a_profile_and_changes_its_figures() -> None:
-    assert demo_profile(Settings("cheap")) == profile_named("cheap")
-    figures = {"first_token_s": 1.0, "per_token_s": 2.0, "error_rate": 0.1, "cut_rate": 0.2, "hang_rate": 0.3}
-    assert demo_profile(Settings("fast", **figures)) == profile_named("fast", **figures)
 
 
 async def test_an_http_client_gets_the_same_words_streamed_and_not(make: Make) -> None:
