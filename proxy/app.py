@@ -12,41 +12,53 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC
+from math import inf
 from random import Random
 from time import monotonic, time
 
-from proxy.accounting import Limits, MeterName, PriceBook, PriceTable, TokenCounter
+from proxy.accounting import Calendar, PriceBook, PriceTable, Quotas, Tally, TokenCounter, terms_of
+from proxy.accounting.books import Books
+from proxy.accounting.journal import Journal
 from proxy.api import Exchange, Surface
 from proxy.chain import (
     Admission,
-    AdmissionSettings,
     Admit,
+    Alarms,
     Auth,
+    Bookkeeper,
     Catalogue,
     Engine,
-    Fallback,
     History,
     Limiter,
     Meters,
-    Model,
     Route,
-    Static,
-    TierRule,
+    Scale,
+    Spending,
+    TagReader,
     Tiers,
     Trace,
+    admission_of,
     build_chain,
     group_of,
-    lacks_of,
+    limits_of,
+    model_of,
     name_target,
+    scales_of,
+    tier_rules_of,
 )
-from proxy.config import Config, ConfigFaults, FallbackConfig, Fault, Loaded, ModelConfig, SloConfig
+from proxy.config import Config, ConfigFaults, Fault, Loaded
 from proxy.keyring import admin_keyring, client_keyring
 from proxy.observe import CallLog, Metrics
-from proxy.providers import Patience, Provider, build_provider
-from routing import Fleet, RetrySettings, Router
+from proxy.providers import Provider, Webhook, build_provider
+from proxy.state import StateFailed
+from routing import Fleet, Router
 
 #: How often a retired world is asked whether its last call has ended, in seconds.
 _RETIRE_POLL_S = 0.1
+#: How often alarms are looked for, and what is too old is forgotten, in seconds.
+_LOOK_EVERY_S = 5.0
+_RETAIN_EVERY_S = 3600.0
 
 _logger = logging.getLogger(__name__)
 
@@ -65,8 +77,10 @@ class Gateway:
     way.
     """
 
-    def __init__(self, load: Callable[[], Loaded], metrics: Metrics, log: CallLog) -> None:
-        """`load` reads and verifies the config as it stands; it raises ConfigFaults, here as on every reload."""
+    def __init__(self, load: Callable[[], Loaded], metrics: Metrics, log: CallLog, books: Books | None = None) -> None:
+        """`load` reads and verifies the config as it stands; it raises ConfigFaults, here as on every reload. Without
+        `books` nothing is written down, and quotas begin anew with each start.
+        """
         self._load = load
         self._metrics = metrics
         self._history = History()
@@ -75,15 +89,26 @@ class Gateway:
         self._price_table = PriceTable()
         self._tokens = TokenCounter()
         self._meters = Meters(monotonic)
+        self._books = books
+        self._webhook = Webhook()
+        self._alarms = Alarms(metrics, self._webhook.tell, time)
+        self._quotas = Quotas(Tally(Calendar(UTC), time()) if books is None else books.tally, self._alarms.quota)
+        self._housekeeping: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self.exchanges: set[Exchange] = set()
         self.draining = False
         metrics.watch_breakers(self._breakers)
+        metrics.watch_accounts(self._quotas.ratios, dict if books is None else books.troubles)
         loaded = load()
-        self._admission = Admission(_admission_of(loaded.config), self._fleet, metrics, monotonic)
+        self._admission = Admission(admission_of(loaded.config), self._fleet, metrics, monotonic)
         self._world = self._build(loaded, {}, None)
+        self._webhook.aim(loaded.config.notify.webhook)
         metrics.config_loaded(loaded.config_hash)
+
+    @property
+    def _journal(self) -> Journal | None:
+        return None if self._books is None else self._books.journal
 
     @property
     def surface(self) -> Surface:
@@ -112,7 +137,8 @@ class Gateway:
             if loaded.config == old.config:
                 return False
             self._world = self._build(loaded, old.providers, old.config)
-            self._admission.adapt(_admission_of(loaded.config))
+            self._admission.adapt(admission_of(loaded.config))
+            self._webhook.aim(loaded.config.notify.webhook)
             self._metrics.config_reloaded(ok=True)
             self._metrics.config_loaded(loaded.config_hash)
             _logger.info("config %s is in force (was %s)", loaded.config_hash, old.surface.config_hash)
@@ -120,6 +146,10 @@ class Gateway:
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
             return True
+
+    def start(self) -> None:
+        """From now on do by the clock what has to be done. Needs a running event loop."""
+        self._housekeeping = asyncio.create_task(self._keep_house())
 
     def stop_exchanges(self) -> int:
         """End every call that is still under way with an error it can retry on; how many there were."""
@@ -130,44 +160,44 @@ class Gateway:
 
     async def aclose(self) -> None:
         """Close every provider. Call it when no exchange is left."""
-        for task in self._retiring:
+        tasks = [*self._retiring, *([] if self._housekeeping is None else [self._housekeeping])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for provider in self._world.providers.values():
             await provider.aclose()
         self._tokens.close()
+        await self._webhook.aclose()
 
     def _build(self, loaded: Loaded, old_providers: Mapping[str, Provider], old: Config | None) -> World:
         config = loaded.config
         for warning in loaded.warnings:
             _logger.warning("config: %s", warning)
-        providers = {
-            name: old_providers[name]
-            if old is not None and old.providers.get(name) == settings
-            else build_provider(name, settings)
-            for name, settings in config.providers.items()
-        }
-        catalogue = Catalogue([_describe_model(name, settings) for name, settings in config.models.items()])
+        providers = _providers(config, old_providers, old)
+        catalogue = Catalogue([model_of(name, settings) for name, settings in config.models.items()])
         book = PriceBook(config, self._price_table, time())
         router = Router(
             {name: group_of(name, settings, book, time()) for name, settings in config.models.items()}, self._fleet
         )
         keyring = client_keyring(config.teams)
+        scales = scales_of(config, book)
         engine = Engine(
             router,
             providers,
             self._metrics,
             monotonic,
             Random(),
-            tariff_of=lambda model, target: book.tariff(model, target, time()),
+            price_of=lambda model, target: book.tariff(model, target, time()),
         )
         route = Route(engine, catalogue, self._metrics)
         surface = Surface(
             handler=build_chain(
                 self._trace,
+                self._bookkeeper(config, scales),
                 Auth(keyring, catalogue, time),
                 self._limiter(config),
-                _tiers_of(config.models, self._metrics),
+                self._tiers(config),
+                self._spending(config, scales),
                 Admit(self._admission, catalogue),
                 route,
             ),
@@ -180,6 +210,8 @@ class Gateway:
             history=self._history,
             book=book,
             tokens=self._tokens,
+            quotas=self._quotas,
+            teams=tuple(config.teams),
             max_body_bytes=config.server.max_body_bytes,
             comment_every_s=config.server.keepalive_comment_s,
             config_hash=loaded.config_hash,
@@ -188,13 +220,45 @@ class Gateway:
         return World(config, surface, providers)
 
     def _limiter(self, config: Config) -> Limiter | None:
-        limits = _limits_of(config)
+        limits = limits_of(config)
         self._meters.adapt(limits)
         return Limiter(self._meters, limits, self._metrics) if limits else None
+
+    def _tiers(self, config: Config) -> Tiers | None:
+        rules = tier_rules_of(config.models)
+        return Tiers(rules, self._metrics) if rules else None
+
+    def _bookkeeper(self, config: Config, scales: Mapping[str, Scale]) -> Bookkeeper:
+        cost_centers = {name: team.cost_center for name, team in config.teams.items() if team.cost_center is not None}
+        tags = TagReader(config.accounting.tag_keys)
+        return Bookkeeper(self._journal, self._quotas, scales, cost_centers, tags, monotonic, time)
+
+    def _spending(self, config: Config, scales: Mapping[str, Scale]) -> Spending | None:
+        terms = terms_of(config)
+        self._quotas.adapt(terms)
+        self._quotas.advance(time())
+        return Spending(self._quotas, scales, self._journal, self._metrics, time) if terms else None
 
     def _breakers(self) -> Iterator[tuple[str, str]]:
         now = monotonic()
         return ((name, self._fleet[name].breaker.state(now)) for name in self._fleet)
+
+    async def _keep_house(self) -> None:
+        retained_at = -inf
+        while True:
+            credentials = (
+                (name, id, standing)
+                for name, provider in self._world.providers.items()
+                for id, standing in provider.standings()
+            )
+            self._alarms.look(self._breakers(), credentials)
+            if self._books is not None and monotonic() - retained_at >= _RETAIN_EVERY_S:
+                retained_at = monotonic()
+                try:
+                    await asyncio.to_thread(self._books.retain, self.config.state.retain, time())
+                except StateFailed as error:
+                    _logger.error("what is too old in the books could not be removed: %s", error)
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _retire(self, old: World, new: World) -> None:
         """Close the providers that only the old world knew, once its last call has ended."""
@@ -212,52 +276,11 @@ class Gateway:
         self._meters.tidy()
 
 
-def _tiers_of(models: Mapping[str, ModelConfig], metrics: Metrics) -> Tiers | None:
-    rules = {
-        name: TierRule(tier.simple, tier.hard, tier.simple_below, tier.hard_above, tier.shadow)
-        for name, settings in models.items()
-        if (tier := settings.tier) is not None
+def _providers(config: Config, old_providers: Mapping[str, Provider], old: Config | None) -> dict[str, Provider]:
+    """Those of a config: as they are where their settings did not change, else new."""
+    return {
+        name: old_providers[name]
+        if old is not None and old.providers.get(name) == settings
+        else build_provider(name, settings)
+        for name, settings in config.providers.items()
     }
-    return Tiers(rules, metrics) if rules else None
-
-
-def _limits_of(config: Config) -> dict[MeterName, Limits]:
-    """By team, and by team and key; only where there is a limit."""
-    stated = {(team,): settings.limits for team, settings in config.teams.items()} | {
-        (team, key.name): key.limits for team, settings in config.teams.items() for key in settings.keys
-    }
-    limits = {name: Limits(one.rpm, one.tpm, one.concurrency) for name, one in stated.items() if one is not None}
-    return {name: one for name, one in limits.items() if one.any}
-
-
-def _admission_of(config: Config) -> AdmissionSettings:
-    settings = config.server.admission
-    return AdmissionSettings(settings.concurrency, settings.queue, settings.max_wait_s)
-
-
-def _describe_model(name: str, settings: ModelConfig) -> Model:
-    timeouts, retries = settings.timeouts, settings.retries
-    contexts = [target.context for target in settings.targets if target.context is not None]
-    return Model(
-        name=name,
-        aliases=tuple(settings.aliases),
-        patience=Patience(timeouts.connect_s, timeouts.first_token_s, timeouts.idle_s, timeouts.total_s),
-        commit_after_s=timeouts.commit_after_s,
-        fallbacks=tuple(
-            Fallback(fallback.on, fallback.model, _static_of(fallback))
-            for fallback in settings.fallbacks
-            if fallback.cache is None
-        ),
-        retries=RetrySettings(retries.max_attempts, retries.max_ratio),
-        ttft_s=(settings.slo or SloConfig()).ttft_s,
-        is_chosen=settings.strategy not in ("round_robin", "weighted")
-        or any(target.capacity.tpm or target.context or lacks_of(target) for target in settings.targets),
-        is_hedged=settings.hedge.max_extra_cost > 0,
-        is_rescued=settings.rescue,
-        least_context=min(contexts, default=None),
-        counted_as=settings.targets[0].model,
-    )
-
-
-def _static_of(settings: FallbackConfig) -> Static | None:
-    return None if settings.static is None else Static(settings.static, settings.status or 200)

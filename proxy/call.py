@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVarTuple
 
+from proxy.state.entries import Role
 from proxy.wire.chat import ChatRequest
 from proxy.wire.usage import Usage
 from routing import Facts, Outcome, Plan
@@ -72,6 +73,23 @@ class Principal:
         return self.models is None or model in self.models
 
 
+class PriceTag(Protocol):
+    """What a target charges."""
+
+    @property
+    def version(self) -> str:
+        """Names these very prices."""
+        ...
+
+    def cost_nusd(self, usage: Usage) -> int:
+        """For the tokens that were reported, in nano-dollars."""
+        ...
+
+    def bound_nusd(self, input_tokens: int, output_tokens: int) -> int:
+        """For so many tokens at most, in nano-dollars."""
+        ...
+
+
 @dataclass(slots=True)
 class Attempt:
     """One try at one target."""
@@ -88,6 +106,13 @@ class Attempt:
     is_repeatable: bool = True  #: may the same target be asked again? Not if it would say the same
     outcome: Outcome | None = None  #: what routing was told of it; None while it is under way
     dropped: tuple[str, ...] = ()  #: request parameters that were left out of what it was sent, by the config
+    role: Role = "first"  #: why it was made
+    price: PriceTag | None = None  #: what its target charges; None: nobody knows
+    may_be_billed: bool = False  #: was the provider at work, whether or not it said how much?
+    produced_tokens: int | None = None  #: output that came, by our own rough count; None: none did
+    credential_id: str = ""  #: which of the provider's credentials was used
+    upstream_id: object = None  #: what the provider calls its answer; whatever stood in that place
+    service_tier: object = None  #: the same for how it was served
 
 
 TierName = Literal["simple", "middle", "hard"]
@@ -124,10 +149,13 @@ class Call:
     plans: list[Planned] = field(default_factory=list)  #: what routing answered, each time that it was asked
     usage: Usage | None = None  #: as reported for all attempts together; None while nothing was reported
     cost_nusd: int | None = None  #: of all attempts that have a price, in nano-dollars; None: there is none
+    began_at: float = 0.0  #: Unix time in seconds: when it is booked
+    is_settled: bool = False  #: is it in the books, with what it came to?
     queued_s: float = 0.0  #: time spent in the queue, where that is over
     queued_at: float | None = None  #: monotonic seconds; since when it stands in the queue, None while it does not
     first_block_at: float | None = None  #: monotonic seconds; when the first byte of the answer's body was ready
     tier: Tier | None = None  #: None: the model has no tiers
+    downgraded_from: str | None = None  #: the configured model that a spent quota was in the way of
     strategy: str = ""  #: how routing ordered the last plan
     fallback: str | None = None  #: what answered in place of `model`: another configured model, or `static`
     status: int = 0  #: HTTP status the client was sent, or would have been; 0 while that is open
@@ -136,9 +164,13 @@ class Call:
     limited_by: str | None = None  #: which limit refused it: `team_rpm`, `key_tpm` …
     #: What the answer's headers say of the caller's rates, as it is when they go out; None: there are none.
     rate_headers: Callable[[], ResponseHeaders] | None = None
-    #: Called just before the last byte goes out: frees what the client may want for its next call. `closing` comes
-    #: later, when the provider has been let go.
-    on_last_byte: Callable[[], None] | None = None
+    #: Called in this order just before the last byte goes out: takes what was reported by then, frees what the client
+    #: may want for its next call. `closing` comes later, when the provider has been let go.
+    on_last_byte: list[Callable[[], None]] = field(default_factory=list)
+    #: Awaited just before the last byte goes out, behind these: records what the call came to. None: nobody does.
+    record: Callable[[Call], Awaitable[object]] | None = None
+    #: Is what one more attempt may cost covered, whatever those before it will? Reserves it. None: nobody minds.
+    cover: Callable[[Call], bool] | None = None
     closing: Closing = field(default_factory=Closing)
 
     @property

@@ -15,9 +15,11 @@
     │   └── ModelNotFound         404 model_not_found
     ├── MethodNotAllowed          405 method_not_allowed
     ├── RateLimited               429 rate_limit_exceeded        the caller's team or key has used up its rate
+    ├── QuotaSpent                429 insufficient_quota         … or what it may use in a day, a week or a month
     ├── InternalError             500 internal_error             our fault
     ├── Overloaded                503 overloaded                 our fault; a retry helps
-    │   └── AtCapacity            503                            nobody may be asked just now; it can be waited for
+    │   ├── AtCapacity            503                            nobody may be asked just now; it can be waited for
+    │   └── BooksFull             503                            what it costs cannot be recorded just now
     ├── ClientGone                499                            nobody is left to read it; for logs and metrics only
     └── UpstreamFailure                                          a provider's fault
         ├── UpstreamError         502 upstream_error             5xx, garbage, half an answer
@@ -188,6 +190,16 @@ class RateLimited(GatewayError):
     kind = "rate_limited"
 
 
+class QuotaSpent(GatewayError):
+    """The caller's team or key has used up what it may in a period. Trying again does not help before its end."""
+
+    status = 429
+    type = "insufficient_quota"
+    code: str | None = "insufficient_quota"
+    should_retry: bool | None = False
+    kind = "insufficient_quota"
+
+
 class InternalError(GatewayError):
     """A fault of ours. The message never carries the exception's text."""
 
@@ -222,6 +234,10 @@ class AtCapacity(Overloaded):
         return min(known) if known and len(known) == len(self.waits_s) else 0.0
 
 
+class BooksFull(Overloaded):
+    """The disk takes no more entries, and what is kept in memory has its bounds: calls with a budget have to wait."""
+
+
 class ClientGone(GatewayError):
     """The caller left before its answer was complete."""
 
@@ -245,6 +261,8 @@ class UpstreamFailure(GatewayError):
     target: str | None = None
     is_lasting = False  #: would the same target, asked again at once, say the same?
     has_spare = False  #: was it one credential's fault, and is another of the same provider fit for use?
+    may_be_billed = False  #: may the provider have done work that it will charge for?
+    credential_id = ""  #: which of the provider's credentials was used; empty if that is not known
 
 
 class UpstreamError(UpstreamFailure):
@@ -289,6 +307,7 @@ class UpstreamTimeout(UpstreamFailure):
     status = 504
     code: str | None = "upstream_timeout"
     kind = "upstream_timeout"
+    may_be_billed = True
 
 
 class UpstreamRejected(UpstreamFailure):

@@ -5,7 +5,7 @@ under a clock and timers moved by hand.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import NoReturn
@@ -82,6 +82,9 @@ class GatedProvider:
         self.under_way: dict[str, tuple[str, asyncio.Future[Exception | None]]] = {}  #: call -> target's model, its end
         self.peak: dict[str, int] = {}  #: by the target's model: most calls at once
         self.on_start: Callable[[str], None] = lambda name: None
+
+    def standings(self) -> Sequence[tuple[str, str]]:
+        return []
 
     async def answer(self, model: str, request: ChatRequest, patience: Patience) -> ChatAnswer:
         name = str(request.body["user"])

@@ -46,6 +46,10 @@ class ScriptedStream:
         self.usage = usage
         self.limits: RateLimits | None = None
         self.goes_on_exactly = False
+        self.credential_id = "k1"
+        self.id: object = "chatcmpl-1"
+        self.service_tier: object = None
+        self.produced_tokens = 0
         self.closed = False
 
     def __aiter__(self) -> Self:
@@ -93,6 +97,9 @@ class ScriptedProvider:
         stream = self._next(model, request, patience)
         assert isinstance(stream, ScriptedStream)
         return stream
+
+    def standings(self) -> Sequence[tuple[str, str]]:
+        return [("k1", "usable")]
 
     async def aclose(self) -> None:
         self.closed = True

@@ -1,18 +1,26 @@
 """What calls are counted as and what they cost.
 
-The journal and the ledger are imported where they are used: until calls are written to them, no server loads SQLite.
+The journal and the ledger are imported where they are used (`books.py`).
 """
 
 from proxy.accounting.book import PriceBook
+from proxy.accounting.ceiling import Ceiling
 from proxy.accounting.cost import Tariff, bound_nusd, cost_nusd
 from proxy.accounting.families import Encoding, encoding_for
+from proxy.accounting.periods import Calendar
 from proxy.accounting.prices import Prices, PriceTable, Rates
+from proxy.accounting.quota_terms import QuotaTerms, terms_of
+from proxy.accounting.quotas import Allowance, Quotas, Raise, Reserve
 from proxy.accounting.ratios import upper_bound_tokens
 from proxy.accounting.reserve import Hold, Lengths, Limits, Meter, MeterName, Shortage, shortage
+from proxy.accounting.tally import Tally
 from proxy.accounting.tokens import TokenCount, TokenCounter
 from proxy.accounting.window import Window
 
 __all__ = [
+    "Allowance",
+    "Calendar",
+    "Ceiling",
     "Encoding",
     "Hold",
     "Lengths",
@@ -22,8 +30,13 @@ __all__ = [
     "PriceBook",
     "PriceTable",
     "Prices",
+    "QuotaTerms",
+    "Quotas",
+    "Raise",
     "Rates",
+    "Reserve",
     "Shortage",
+    "Tally",
     "Tariff",
     "TokenCount",
     "TokenCounter",
@@ -32,5 +45,6 @@ __all__ = [
     "cost_nusd",
     "encoding_for",
     "shortage",
+    "terms_of",
     "upper_bound_tokens",
 ]

@@ -14,6 +14,7 @@ from math import inf, lcm
 from typing import Self
 
 from proxy.accounting.prices import Prices, Rates
+from proxy.wire.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,29 @@ class Tariff:
             tuple(reversed(whole[1:])),
             tuple((above, *_dearest(rates)) for above, rates in whole),
         )
+
+    @property
+    def version(self) -> str:
+        """See `Prices.version`."""
+        return self.prices.version
+
+    def cost_nusd(self, usage: Usage) -> int:
+        """What a provider will charge for the tokens that it reported, in nano-dollars."""
+        return cost_nusd(
+            self,
+            usage.uncached_tokens,
+            usage.visible_tokens,
+            usage.cached_tokens,
+            usage.cache_write_tokens,
+            0,
+            usage.audio_input_tokens,
+            usage.reasoning_tokens,
+            usage.audio_output_tokens,
+        )
+
+    def bound_nusd(self, input_tokens: int, output_tokens: int) -> int:
+        """What it will charge for so many tokens at most, in nano-dollars."""
+        return bound_nusd(self, input_tokens, output_tokens)
 
 
 def cost_nusd(

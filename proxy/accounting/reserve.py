@@ -126,6 +126,15 @@ class Hold:
             for meter in self._meters:
                 meter.in_flight -= 1
 
+    def cancel(self, now: float) -> None:
+        """Another limit refused it: it has used nothing of these, not even a request. At once, or not at all."""
+        self.settle(0, now)
+        self._windows = []
+        self.leave()
+        for meter in self._meters:
+            if meter.limits.rpm is not None:
+                meter.requests.give_back(1, self._since, now)
+
     def settle(self, used_tokens: int, now: float) -> None:
         """It used so many tokens in the end: the rest is given back, what is lacking is taken. Once a call."""
         for window in self._windows:

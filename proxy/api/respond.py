@@ -97,6 +97,7 @@ class Exchange:
                 if watcher is not None:
                     watcher.cancel()
         finally:
+            self.call.on_last_byte.clear()
             await self.call.closing.aclose()
 
     async def _answer(self) -> None:
@@ -122,8 +123,8 @@ class Exchange:
         headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body)), *self._own_headers()]
         if call.cost_nusd is not None:  # of a stream it is known when the headers are long gone
             headers.append((b"x-waystation-cost-usd", b"%.9f" % (call.cost_nusd * 1e-9)))
+        await self._finish()
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        self._finish()
         await self._send({"type": "http.response.body", "body": answer.body})
 
     async def _write_stream(self, answer: Answer, blocks: AsyncIterator[bytes]) -> None:
@@ -140,13 +141,13 @@ class Exchange:
             # behind it.
             if block.endswith(_DONE):
                 self._disarm_pulse()
-                self._finish()
+                await self._finish()
                 await send({"type": "http.response.body", "body": block})
             else:
                 await send({"type": "http.response.body", "body": block, "more_body": True})
                 self._sent_at = monotonic()
         if not self._finished:
-            self._finish()
+            await self._finish()
             await send({"type": "http.response.body", "body": b""})
 
     async def _write_error(self, error: GatewayError) -> None:
@@ -155,7 +156,7 @@ class Exchange:
         call = self.call
         call.status, call.error = error.status, error.kind
         self._disarm_pulse()
-        self._finish()
+        await self._finish()
         if self._started:
             # A clean end here would look like success to every SDK: an error event, and no [DONE].
             await self._send({"type": "http.response.body", "body": b"data: " + envelope(error) + b"\n\n"})
@@ -163,11 +164,15 @@ class Exchange:
             self._started = True
             await write_error(self._send, error, self._own_headers())
 
-    def _finish(self) -> None:
+    async def _finish(self) -> None:
         """The last byte goes out now."""
+        call = self.call
         self._finished = True
-        if self.call.on_last_byte is not None:
-            self.call.on_last_byte()
+        for step in call.on_last_byte:
+            step()
+        call.on_last_byte.clear()  # they hold on to the call
+        if call.record is not None:
+            await call.record(call)
 
     async def _write_stopped(self) -> None:
         """The exchange was stopped from outside."""
@@ -187,6 +192,8 @@ class Exchange:
             headers += call.rate_headers()
         if call.tier is not None:
             headers.append((b"x-waystation-tier", str(call.tier).encode()))
+        if call.downgraded_from is not None:
+            headers.append((b"x-waystation-downgraded-from", call.downgraded_from.encode()))
         last = call.last_attempt
         if last is not None:
             headers += (

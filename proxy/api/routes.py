@@ -16,6 +16,7 @@ from proxy.api.chat import ChatEndpoint
 from proxy.api.guard import check
 from proxy.api.health import HealthEndpoint
 from proxy.api.models import ModelsEndpoint
+from proxy.api.quota import QuotaEndpoint
 from proxy.api.replay import ReplayEndpoint
 from proxy.api.respond import WATCH, Receive, Send, write_error
 from proxy.api.surface import Desk
@@ -98,6 +99,7 @@ def client_face(desk: Desk) -> Face:
     routes: dict[str, dict[str, Endpoint]] = {
         "/v1/models": {"GET": models.list},
         f"{_MODELS}*": {"GET": models.show},
+        "/v1/quota": {"GET": QuotaEndpoint(desk).of_caller},
         "/api/count-tokens": {"POST": TokensEndpoint(desk).count},
         **_probes(health),
     }
@@ -115,6 +117,7 @@ def admin_face(desk: Desk, reloader: Reloader) -> Face:
         "/admin/v1/targets": {"GET": targets.list},
         "/admin/v1/targets/drain": {"POST": targets.drain},
         "/admin/v1/targets/undrain": {"POST": targets.undrain},
+        "/admin/v1/quota": {"GET": QuotaEndpoint(desk).of_all},
         "/admin/v1/explain": {"POST": targets.explain},
         f"{_REPLAY}*": {"GET": ReplayEndpoint(desk).show},
         **_probes(HealthEndpoint(desk)),

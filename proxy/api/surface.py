@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import time
 from typing import Protocol
 
-from proxy.accounting import PriceBook, TokenCounter
+from proxy.accounting import PriceBook, Quotas, TokenCounter
 from proxy.api.respond import Exchange
 from proxy.call import Handler, Principal, RequestHeaders
 from proxy.chain import Catalogue, History, Trace
@@ -29,6 +30,8 @@ class Surface:
     history: History
     book: PriceBook  #: what its targets cost
     tokens: TokenCounter
+    quotas: Quotas
+    teams: Sequence[str]  #: in the order of the config
     max_body_bytes: int
     comment_every_s: float
     config_hash: str

@@ -7,30 +7,46 @@ from collections.abc import Sequence
 from proxy.call import Handler, Middleware, chain
 from proxy.chain.admission import Admission, AdmissionSettings
 from proxy.chain.admit import Admit
+from proxy.chain.alarms import Alarms, amount_of, instant
 from proxy.chain.auth import Auth
+from proxy.chain.bookkeeping import Bookkeeper, Intents
 from proxy.chain.catalogue import Catalogue, Fallback, Model, Static
 from proxy.chain.engine import Engine
 from proxy.chain.facts import client_patience_s
 from proxy.chain.groups import group_of, lacks_of, name_target
 from proxy.chain.history import History, KeptCall
 from proxy.chain.limits import Limiter, Meters
+from proxy.chain.quota import Spending
 from proxy.chain.route import Route
+from proxy.chain.scale import Scale, scales_of
+from proxy.chain.settings import admission_of, limits_of, model_of, tier_rules_of
+from proxy.chain.tags import TagReader
 from proxy.chain.tier import TierRule, Tiers
 from proxy.chain.trace import Trace, choose_request_id, new_id
 
 
 def build_chain(
-    trace: Trace, auth: Auth, limiter: Limiter | None, tiers: Tiers | None, admit: Admit, route: Route
+    trace: Trace,
+    bookkeeper: Bookkeeper,
+    auth: Auth,
+    limiter: Limiter | None,
+    tiers: Tiers | None,
+    spending: Spending | None,
+    admit: Admit,
+    route: Route,
 ) -> Handler:
     """Fold the layers, outermost first, around the one that asks a provider. `limiter`: None if nobody has limits,
-    `tiers`: None if no model has any.
+    `tiers`: None if no model has any, `spending`: None if nobody has quotas.
     """
     layers: Sequence[Middleware] = (
         trace,  # counts the call in and out, logs it
+        bookkeeper,  # writes down what it came to
         auth,  # who calls, and may it use this model?
         *([limiter] if limiter is not None else []),  # is its rate used up?
         *([tiers] if tiers is not None else []),  # is the call for a smaller or a larger model?
+        *([spending] if spending is not None else []),  # is its quota spent?
         admit,  # is there room? Else it waits for its turn
+        Intents(bookkeeper),  # writes down that a provider is about to be asked
     )
     return chain(layers, route)
 
@@ -39,7 +55,9 @@ __all__ = [
     "Admission",
     "AdmissionSettings",
     "Admit",
+    "Alarms",
     "Auth",
+    "Bookkeeper",
     "Catalogue",
     "Engine",
     "Fallback",
@@ -49,15 +67,25 @@ __all__ = [
     "Meters",
     "Model",
     "Route",
+    "Scale",
+    "Spending",
     "Static",
+    "TagReader",
     "TierRule",
     "Tiers",
     "Trace",
+    "admission_of",
+    "amount_of",
     "build_chain",
     "choose_request_id",
     "client_patience_s",
     "group_of",
+    "instant",
     "lacks_of",
+    "limits_of",
+    "model_of",
     "name_target",
     "new_id",
+    "scales_of",
+    "tier_rules_of",
 ]

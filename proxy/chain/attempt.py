@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
-from proxy.accounting import Tariff, cost_nusd
 from proxy.call import Attempt, Call
 from proxy.chain.outcomes import kind_of, retry_after_s
 from proxy.errors import ClientGone, InternalError, Overloaded, UpstreamFailure, UpstreamTimeout
 from proxy.providers import ChatStream
+from proxy.wire.answer import ChatAnswer
 from proxy.wire.usage import Usage
 from routing import Facts, Kind, Outcome, RateLimits, Router
 
@@ -17,6 +18,8 @@ from routing import Facts, Kind, Outcome, RateLimits, Router
 _NOBODYS_FAULT = frozenset({ClientGone.kind, Overloaded.kind, InternalError.kind})
 #: A time limit may strike this much before its time.
 _MARGIN_S: Final = 0.01
+#: Of a whole answer, for a rough count where none was reported.
+_BYTES_PER_TOKEN: Final = 4
 
 
 #: What an attempt ended in that nobody waits for any more, and one that lost a race.
@@ -27,7 +30,7 @@ OUTRUN: Final = "outrun"
 class Report:
     """What routing is told of one attempt."""
 
-    __slots__ = ("_clock", "_facts", "_is_told", "_reserved_tokens", "_router", "_tariff", "_ttft_s", "attempt")
+    __slots__ = ("_clock", "_facts", "_is_told", "_reserved_tokens", "_router", "_ttft_s", "attempt")
 
     def __init__(
         self,
@@ -35,11 +38,9 @@ class Report:
         clock: Callable[[], float],
         facts: Facts,
         attempt: Attempt,
-        tariff: Tariff | None = None,
     ) -> None:
-        """The attempt is being sent. `clock` gives monotonic seconds; `tariff`: what it costs, None if nobody knows."""
+        """The attempt is being sent. `clock` gives monotonic seconds."""
         self._router = router
-        self._tariff = tariff
         self._clock = clock
         self._facts = facts
         self.attempt = attempt
@@ -47,20 +48,27 @@ class Report:
         self._is_told = False
         self._reserved_tokens = router.began(attempt.target, facts, attempt.started_at)
 
-    def opened(self) -> None:
+    def opened(self, call: Call, stream: ChatStream) -> None:
         """A stream's first event has come; how it goes on is told by `settle`."""
         now = self._clock()
+        self.attempt.produced_tokens = 0
+        call.on_last_byte.append(partial(self._take, call, stream))
         self.attempt.waited_s = self._ttft_s = now - self.attempt.started_at
         self._router.first_token(self.attempt.target, self._facts, self.attempt.started_at, now)
 
-    def answered(self, call: Call, usage: Usage | None, limits: RateLimits | None) -> None:
+    def answered(self, call: Call, answer: ChatAnswer) -> None:
         """A whole answer has come."""
+        attempt, usage = self.attempt, answer.usage
+        attempt.credential_id = answer.credential_id
+        attempt.upstream_id, attempt.service_tier = answer.id, answer.service_tier
+        attempt.produced_tokens = len(answer.body) // _BYTES_PER_TOKEN if usage is None else usage.output_tokens
         self._spent(call, usage)
-        self._tell("ok", usage, limits=limits)
+        self._tell("ok", usage, limits=answer.limits)
 
     def failed(self, failure: UpstreamFailure, is_ours: bool = False) -> None:
         """No answer has come."""
         self.attempt.error = failure.kind
+        self.attempt.may_be_billed, self.attempt.credential_id = failure.may_be_billed, failure.credential_id
         # One of several credentials was at fault: that says nothing about the target.
         self._tell("gone" if failure.has_spare or is_ours else kind_of(failure), None, retry_after_s(failure))
 
@@ -69,14 +77,16 @@ class Report:
         if self._ttft_s is None and not self._is_told:  # it was cancelled
             is_outrun = self.attempt.error == OUTRUN
             self.attempt.error = self.attempt.error or CANCELLED
+            self.attempt.may_be_billed = True
             self._tell("outrun" if is_outrun else "gone", None)
 
-    async def lost(self, stream: ChatStream) -> None:
+    async def lost(self, call: Call, stream: ChatStream) -> None:
         """The stream began when another attempt had won already."""
         self.attempt.error = OUTRUN
         try:
             await stream.aclose()
         finally:
+            self._take(call, stream)
             self._tell("outrun", None, limits=stream.limits)
 
     async def broke(self, call: Call, stream: ChatStream, failure: UpstreamFailure) -> None:
@@ -103,15 +113,24 @@ class Report:
             await stream.aclose()
         finally:  # whoever cancels us here: an attempt that was counted in is counted out
             if not self._is_told:
-                self._spent(call, stream.usage)
+                self._take(call, stream)
                 self._tell(kind, stream.usage, asked_s, stream.limits)
+
+    def _take(self, call: Call, stream: ChatStream) -> None:
+        """Take what a stream has come to by now: when its last byte goes out, and again when it is let go."""
+        attempt = self.attempt
+        attempt.credential_id, attempt.upstream_id = stream.credential_id, stream.id
+        attempt.service_tier = stream.service_tier
+        if attempt.usage is None:
+            attempt.produced_tokens = stream.produced_tokens
+            self._spent(call, stream.usage)
 
     def _spent(self, call: Call, usage: Usage | None) -> None:
         if usage is not None:
             self.attempt.usage = usage
             call.usage = usage if call.usage is None else call.usage + usage
-            if self._tariff is not None:
-                self.attempt.cost_nusd = cost = cost_of(usage, self._tariff)
+            if self.attempt.price is not None:
+                self.attempt.cost_nusd = cost = self.attempt.price.cost_nusd(usage)
                 call.cost_nusd = cost if call.cost_nusd is None else call.cost_nusd + cost
 
     def _tell(
@@ -140,18 +159,3 @@ class Report:
         )
         self.attempt.outcome = outcome
         self._router.observe(outcome, now, self._facts)
-
-
-def cost_of(usage: Usage, tariff: Tariff) -> int:
-    """What a provider will charge for the tokens that it reported, in nano-dollars."""
-    return cost_nusd(
-        tariff,
-        usage.uncached_tokens,
-        usage.visible_tokens,
-        usage.cached_tokens,
-        usage.cache_write_tokens,
-        0,
-        usage.audio_input_tokens,
-        usage.reasoning_tokens,
-        usage.audio_output_tokens,
-    )

@@ -15,8 +15,7 @@ from math import inf
 from random import Random
 from typing import Any, Final
 
-from proxy.accounting import Tariff
-from proxy.call import Attempt, Call
+from proxy.call import Attempt, Call, PriceTag
 from proxy.chain.attempt import OUTRUN, Report
 from proxy.chain.catalogue import Model
 from proxy.chain.drops import request_for
@@ -27,6 +26,7 @@ from proxy.chain.refusal import nobody
 from proxy.errors import GatewayError, UpstreamFailure, UpstreamTimeout
 from proxy.observe import Metrics
 from proxy.providers import ChatStream, Patience, Provider
+from proxy.state import Role
 from proxy.wire.chat import ChatRequest
 from routing import Candidate, Exclusion, Facts, Router, Target, backoff_s
 
@@ -67,7 +67,7 @@ class Quest:
     has_larger: bool = False  #: was the call too long for the last target, and is a larger one worth asking?
 
 
-def _no_tariff(model: str, target: str) -> None:
+def _no_price(model: str, target: str) -> None:
     """Nobody knows what it costs."""
 
 
@@ -82,16 +82,16 @@ class Engine:
         clock: Callable[[], float],
         rng: Random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        tariff_of: Callable[[str, str], Tariff | None] = _no_tariff,
+        price_of: Callable[[str, str], PriceTag | None] = _no_price,
     ) -> None:
-        """`clock` gives monotonic seconds, `tariff_of` what a model's target costs now."""
+        """`clock` gives monotonic seconds, `price_of` what a model's target costs now."""
         self._router = router
         self._providers = providers
         self._metrics = metrics
         self._clock = clock
         self._rng = rng
         self._sleep = sleep
-        self._tariff_of = tariff_of
+        self._price_of = price_of
 
     async def pursue(self, quest: Quest) -> Won | GatewayError:
         """Ask until somebody answers, or nothing is left to try: then the last failure."""
@@ -114,6 +114,8 @@ class Engine:
                 if quest.is_repeated and not await self._may_retry(quest, first.target, now):
                     return failure
                 self._note_failover(quest, failure, first.target)
+            if call.cover is not None and call.attempts and not call.cover(call):
+                return failure or nobody(facts, plan.excluded, None)
             call.strategy = plan.strategy
             if model.is_hedged and quest.request.stream and not quest.request.text_so_far:
                 result = await self._race(quest, first)
@@ -168,12 +170,12 @@ class Engine:
             if len(call.attempts) >= quest.max_attempts:
                 return None, None
             second, again_s = self._router.hedge(quest.facts, first, sent_at, self._clock(), self._rng)
-            if second is None:
+            if second is None or (call.cover is not None and not call.cover(call)):
                 return None, again_s
-            return start(second.target), None
+            return start(second.target, "hedge"), None
 
-        def start(target: Target) -> Coroutine[Any, Any, Won | UpstreamFailure]:
-            report = self._begin(quest, target)
+        def start(target: Target, role: Role | None = None) -> Coroutine[Any, Any, Won | UpstreamFailure]:
+            report = self._begin(quest, target, role)
             call.closing.callback(report.left)  # its task may be cancelled before it has run at all
             return self._attempt(quest, target, report)
 
@@ -187,17 +189,19 @@ class Engine:
                 attempt.error = OUTRUN  # its task learns of it when it is cancelled, which is after this turn
         for other in others:
             if isinstance(other, Won) and other.stream is not None:  # in the same turn, but too late
-                await other.report.lost(other.stream)
+                await other.report.lost(call, other.stream)
         if len(runners) > 1:
             self._metrics.hedge("failed" if winner is None else "won" if winner is runners[1] else "lost")
         return result
 
-    def _begin(self, quest: Quest, target: Target) -> Report:
+    def _begin(self, quest: Quest, target: Target, role: Role | None = None) -> Report:
         """Count an attempt in. Not a coroutine: two calls of one turn must see each other."""
         attempt = Attempt(target.name, target.model, target.provider, self._clock())
+        attempt.price = self._price_of(quest.model.name, target.name)
+        if quest.call.attempts:
+            attempt.role = role or _role_in(quest)
         quest.call.attempts.append(attempt)
-        tariff = self._tariff_of(quest.model.name, target.name)
-        return Report(self._router, self._clock, quest.facts, attempt, tariff)
+        return Report(self._router, self._clock, quest.facts, attempt)
 
     async def _attempt(
         self, quest: Quest, target: Target, report: Report, has_other: bool = False
@@ -215,11 +219,11 @@ class Engine:
             provider, request = self._providers[target.provider], request_for(target, quest.request, attempt)
             if request.stream:
                 stream = await provider.open_stream(target.model, request, patience)
-                report.opened()
+                report.opened(call, stream)
                 call.closing.push_async_callback(report.settle, call, stream)
                 return Won(report, stream=stream)
             answer = await provider.answer(target.model, request, patience)
-            report.answered(call, answer.usage, answer.limits)
+            report.answered(call, answer)
             return Won(report, body=answer.body)
         except UpstreamFailure as failure:
             report.failed(failure, is_ours=is_hurried and self._is_haste(failure, left_s, patience, quest.facts))
@@ -254,6 +258,13 @@ class Engine:
             failure.kind,
             next_target.name,
         )
+
+
+def _role_in(quest: Quest) -> Role:
+    """Why one more attempt is made."""
+    if quest.request.text_so_far:
+        return "rescue"
+    return "retry" if quest.call.fallback is None else "fallback"
 
 
 def _sooner(failure: GatewayError | None, last: UpstreamFailure) -> float | None:

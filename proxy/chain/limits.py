@@ -23,7 +23,7 @@ from limits.strategies import MovingWindowRateLimiter
 from proxy.accounting import Hold, Lengths, Limits, Meter, MeterName, Shortage, Window, shortage
 from proxy.call import Answer, Call, Handler
 from proxy.chain.facts import input_tokens_of, output_cap_of
-from proxy.errors import ClientGone, RateLimited
+from proxy.errors import ClientGone, QuotaSpent, RateLimited
 from proxy.observe import Metrics
 
 #: Nobody knows when one of the calls at once will have ended.
@@ -164,10 +164,15 @@ class Limiter:
         if principal is not None:
             gate = self._keys.get((principal.team, principal.key_name)) or self._teams.get(principal.team)
             if gate is not None:
-                self._enter(call, gate, principal.team)
+                hold = self._enter(call, gate, principal.team)
+                try:
+                    return await next(call)
+                except QuotaSpent:
+                    hold.cancel(self._meters.clock())
+                    raise
         return await next(call)
 
-    def _enter(self, call: Call, gate: _Gate, team: str) -> None:
+    def _enter(self, call: Call, gate: _Gate, team: str) -> Hold:
         """One step of the event loop, nothing is awaited: what is checked here is still so when it is taken."""
         now, strategy = self._meters.clock(), self._meters.strategy
         call.rate_headers = partial(_headers, gate, self._meters.clock)
@@ -186,8 +191,9 @@ class Limiter:
             for item in others:
                 strategy.hit(item)
         hold = Hold(gate.meters, tokens, now)
-        call.on_last_byte = hold.leave
+        call.on_last_byte.append(hold.leave)
         call.closing.callback(self._settle, call, hold, lengths)
+        return hold
 
     def _settle(self, call: Call, hold: Hold, lengths: Lengths | None) -> None:
         hold.leave()

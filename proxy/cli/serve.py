@@ -21,6 +21,7 @@ from pathlib import Path
 import uvloop
 
 from proxy.accounting import PriceTable
+from proxy.accounting.books import Books, open_books
 from proxy.api import admin_face, client_face
 from proxy.app import Gateway
 from proxy.cli.listener import Limits, Listener, max_connections
@@ -37,6 +38,7 @@ from proxy.config import (
     load_default,
 )
 from proxy.observe import CallLog, LineWriter, LoopLag, Metrics, choose_format, configure_logging
+from proxy.state import StateUnusable
 
 #: After the drain is over: how long the last error events and sockets get, in seconds.
 _LAST_WORDS_S = 2.0
@@ -86,7 +88,15 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    uvloop.run(_serve(source, listening))
+    try:
+        books = open_books(config.state, config.accounting)
+    except StateUnusable as error:
+        print(f"waystation: {error}", file=sys.stderr)
+        return 1
+    try:
+        uvloop.run(_serve(source, listening, books))
+    finally:
+        books.close()
     return 0
 
 
@@ -126,12 +136,13 @@ def _bind(config: Config, port: int | None) -> list[socket.socket]:
     return sockets
 
 
-async def _serve(source: Source, sockets: list[socket.socket]) -> None:
+async def _serve(source: Source, sockets: list[socket.socket], books: Books) -> None:
     metrics = Metrics()
     writer = LineWriter(2, metrics.lines_dropped)
     log_format = choose_format(source.load().config.server.log.format)
     configure_logging(writer, log_format)
-    gateway = Gateway(source.load, metrics, CallLog(writer, log_format))
+    gateway = Gateway(source.load, metrics, CallLog(writer, log_format), books)
+    gateway.start()
     listeners = _listeners(gateway, sockets)
     lag = LoopLag(metrics, asyncio.get_running_loop())
     running = [asyncio.create_task(listener.run_until_stopped()) for listener in listeners]

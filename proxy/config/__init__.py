@@ -9,9 +9,11 @@ from proxy.config.schema import Config, json_schema
 from proxy.config.schema_fields import Address
 from proxy.config.schema_models import FallbackConfig, ModelConfig, PriceConfig, SloConfig, TargetConfig
 from proxy.config.schema_providers import ProviderConfig
-from proxy.config.schema_teams import AdminConfig, KeyConfig, TeamConfig
+from proxy.config.schema_server import AccountingConfig, RetainConfig, StateConfig
+from proxy.config.schema_teams import AdminConfig, KeyConfig, QuotaConfig, TeamConfig
 
 __all__ = [
+    "AccountingConfig",
     "Address",
     "AdminConfig",
     "Config",
@@ -23,7 +25,10 @@ __all__ = [
     "ModelConfig",
     "PriceConfig",
     "ProviderConfig",
+    "QuotaConfig",
+    "RetainConfig",
     "SloConfig",
+    "StateConfig",
     "TargetConfig",
     "TeamConfig",
     "changes",

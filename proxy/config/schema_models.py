@@ -71,6 +71,9 @@ class TargetConfig(Section):
     context: Annotated[Count, Field(ge=1)] | None = Field(
         None, description="Tokens that it can hold, input and output together."
     )
+    max_output: Annotated[Count, Field(ge=1)] | None = Field(
+        None, description="Tokens that one answer can have at most: what quotas reserve. Default: 16,384."
+    )
     lacks: tuple[Need, ...] = Field((), description="What it cannot do: calls that need it go elsewhere.")
     drop_params: tuple[Name, ...] = Field((), description="Request parameters that are left out of what it is sent.")
 

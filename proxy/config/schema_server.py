@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from proxy.config.schema_fields import Hidden, Listen, Section, Text, UrlWithUser, written
+from proxy.config.schema_fields import Hidden, Listen, Name, Section, Text, UrlWithUser, written
 from proxy.config.schema_units import Bytes, Count, Seconds, Whole, between
 
 
@@ -109,7 +109,7 @@ class RetainConfig(Section):
 
 
 class StateConfig(Section):
-    """Where counters, budgets and the ledger live."""
+    """Where counters, budgets and the ledger live. Read once, at start, but for `retain`."""
 
     url: Annotated[UrlWithUser, AfterValidator(_state_url)] = Field(
         "sqlite:///waystation.db", repr=False, description="Database: sqlite:///FILE or redis://HOST:PORT/DB."
@@ -128,7 +128,7 @@ class AccountingConfig(Section):
     unpriced: Literal["warn", "refuse"] = Field(
         "warn", description="A target without a price: warn, and its calls count as zero; or refuse the config."
     )
-    tag_keys: tuple[Text, ...] = Field((), description="Tags that calls may carry.")
+    tag_keys: tuple[Name, ...] = Field((), description="Tags that calls may carry, in the header x-waystation-tags.")
 
 
 class CacheConfig(Section):

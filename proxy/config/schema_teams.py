@@ -49,6 +49,23 @@ class LimitsConfig(Section):
     concurrency: Annotated[Count, Field(ge=1)] | None = Field(None, description="Calls at once.")
 
 
+class QuotaConfig(Section):
+    """An amount that may be used up in a period."""
+
+    usd: _Amount | None = Field(None, description="Money, in USD.")
+    tokens: Annotated[Count, Field(ge=1)] | None = Field(None, description="Tokens.")
+    per: Literal["day", "week", "month"] = Field(description="The period.")
+    models: tuple[Name, ...] | None = Field(None, description="Only for these models; absent is all of them.")
+    warn_at: tuple[Share, ...] = Field((), description="Shares at which a warning goes out.")
+    when_spent: _Spent = Field("refuse", description="refuse, cache_only or downgrade:MODEL.")
+
+    @model_validator(mode="after")
+    def _check_choice(self) -> Self:
+        if (self.usd is None) == (self.tokens is None):
+            raise ValueError("give exactly one of usd and tokens")
+        return self
+
+
 class KeyConfig(Section):
     """A key, by itself or by its digest."""
 
@@ -68,29 +85,13 @@ class ClientKeyConfig(KeyConfig):
     """A key that clients send."""
 
     limits: LimitsConfig | None = Field(None, description="Rates for this key alone.")
+    quotas: tuple[QuotaConfig, ...] = Field((), description="Amounts that this key may use up in a period.")
 
 
 class AdminKeyConfig(KeyConfig):
     """A key that operators send."""
 
     role: Literal["admin", "viewer"] = Field(description="admin may change things, viewer may look.")
-
-
-class QuotaConfig(Section):
-    """An amount that may be used up in a period."""
-
-    usd: _Amount | None = Field(None, description="Money, in USD.")
-    tokens: Annotated[Count, Field(ge=1)] | None = Field(None, description="Tokens.")
-    per: Literal["day", "week", "month"] = Field(description="The period.")
-    models: tuple[Name, ...] | None = Field(None, description="Only for these models; absent is all of them.")
-    warn_at: tuple[Share, ...] = Field((), description="Shares at which a warning goes out.")
-    when_spent: _Spent = Field("refuse", description="refuse, cache_only or downgrade:MODEL.")
-
-    @model_validator(mode="after")
-    def _check_choice(self) -> Self:
-        if (self.usd is None) == (self.tokens is None):
-            raise ValueError("give exactly one of usd and tokens")
-        return self
 
 
 class TeamConfig(Section):

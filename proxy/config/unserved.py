@@ -14,20 +14,14 @@ _UNSERVED: Final[tuple[tuple[tuple[str, ...], frozenset[object]], ...]] = tuple(
     (tuple(pattern.split(".")), frozenset(harmless))
     for pattern, harmless in (
         ("server.trusted_proxies", ()),
-        ("state", ()),
-        ("accounting.timezone", ("UTC",)),
-        ("accounting.tag_keys", ()),
+        ("state.cache_url", (None,)),
         ("cache", ()),
-        ("notify.webhook", (None,)),
         ("models.*.slo.success", ()),
         ("models.*.fallbacks.*.cache", (None,)),
         ("models.*.cache", (None,)),
-        ("teams.*.quotas", ()),
     )
 )
-_ACTS_OTHERWISE: Final[Mapping[str, str]] = {
-    "quotas": "this version does NOT enforce quotas",
-}
+_MESSAGE: Final = "accepted, but this version does not act on it"
 
 
 def unserved(root: Mapping[str, object]) -> Iterator[tuple[Path, str]]:
@@ -35,8 +29,7 @@ def unserved(root: Mapping[str, object]) -> Iterator[tuple[Path, str]]:
     for pattern, harmless in _UNSERVED:
         for path, value in _find(root, pattern, ()):
             if value if isinstance(value, dict | list) else value not in harmless:
-                message = _ACTS_OTHERWISE.get(pattern[-1], "accepted, but this version does not act on it")
-                yield path, message
+                yield path, _MESSAGE
 
 
 def _find(node: object, pattern: tuple[str, ...], path: Path) -> Iterator[tuple[Path, object]]:

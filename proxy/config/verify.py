@@ -15,9 +15,10 @@ from proxy.config.plain import as_mapping as _mapping
 from proxy.config.plain import entries as _entries
 from proxy.config.plain import sections as _sections
 from proxy.config.unserved import unserved
-from proxy.config.verify_models import check_drops, check_objectives
+from proxy.config.verify_models import check_drops, check_objectives, suggest_model
 from proxy.config.verify_prices import HasPrice, check_prices
-from proxy.config.verify_teams import check_key_limits
+from proxy.config.verify_state import check_accounting
+from proxy.config.verify_teams import check_key_limits, check_teams
 
 
 def verify(data: object, has_price: HasPrice | None = None) -> list[Finding]:
@@ -35,7 +36,8 @@ def verify(data: object, has_price: HasPrice | None = None) -> list[Finding]:
         *_check_loops(models),
         *check_drops(models),
         *check_objectives(providers, models),
-        *_check_teams(_mapping(root.get("teams")), models),
+        *check_teams(_mapping(root.get("teams")), models),
+        *check_accounting(root),
         *check_key_limits(_mapping(root.get("teams"))),
         *_check_keys(root),
         *_check_workers(root),
@@ -106,12 +108,7 @@ def _check_references(models: Data) -> Iterator[Finding]:
     for model, settings in _sections(models):
         for path, named in _references_of(model, settings):
             if isinstance(named, str) and named not in models:
-                yield Finding(path, "there is no such model", _suggest_model(named, models))
-
-
-def _suggest_model(named: str, models: Data) -> str:
-    owner = next((model for model, settings in _sections(models) if named in _list(settings.get("aliases"))), None)
-    return f"it is an alias: write '{display_key(owner)}'" if owner else suggest(named, models)
+                yield Finding(path, "there is no such model", suggest_model(named, models))
 
 
 def _check_loops(models: Data) -> Iterator[Finding]:
@@ -167,28 +164,6 @@ def _find_loop(graph: Mapping[str, Mapping[str, int]], start: str) -> list[str]:
                 seen.add(following)
                 waiting.append([*trail, following])
     return []
-
-
-def _check_teams(teams: Data, models: Data) -> Iterator[Finding]:
-    for team, settings in _sections(teams):
-        path: Path = ("teams", team)
-        yield from _check_model_names((*path, "models"), settings.get("models"), models)
-        for index, quota in _entries(settings, "quotas"):
-            place: Path = (*path, "quotas", index)
-            yield from _check_model_names((*place, "models"), quota.get("models"), models)
-            spent = quota.get("when_spent")
-            if isinstance(spent, str) and spent.startswith("downgrade:"):
-                yield from _check_model_name((*place, "when_spent"), spent.removeprefix("downgrade:"), models)
-
-
-def _check_model_names(path: Path, names: object, models: Data) -> Iterator[Finding]:
-    for index, name in enumerate(_list(names)):
-        yield from _check_model_name((*path, index), name, models)
-
-
-def _check_model_name(path: Path, name: object, models: Data) -> Iterator[Finding]:
-    if isinstance(name, str) and name not in models:
-        yield Finding(path, "there is no such model", _suggest_model(name, models))
 
 
 def _check_keys(root: Data) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from proxy.config.faults import Finding, Path, nearest
+from proxy.config.faults import Finding, Path, display_key, nearest, suggest
 from proxy.config.parameters import KEPT, PARAMETERS
 from proxy.config.plain import Data, as_list, as_mapping, entries, sections
 from proxy.config.schema_models import SloConfig, TimeoutsConfig
@@ -73,3 +73,9 @@ def _check_simulated(model: str, settings: Data, providers: Data, ttft_s: float)
             path: Path = ("models", model, "targets", index)
             message = "this simulated target usually begins later than slo.ttft: it cannot meet it"
             yield Finding(path, message, is_warning=True)
+
+
+def suggest_model(named: str, models: Data) -> str:
+    """What was meant by a name that no model has: the model whose alias it is, or the nearest name."""
+    owner = next((model for model, settings in sections(models) if named in as_list(settings.get("aliases"))), None)
+    return f"it is an alias: write '{display_key(owner)}'" if owner else suggest(named, models)

@@ -1,5 +1,5 @@
-"""What contradicts itself within one team: limits of a key that its team's make void. Part of `verify`, and under the
-same rules.
+"""What is wrong within one team: models that do not exist, limits of a key that its team's make void, quotas that count
+the same. Part of `verify`, and under the same rules.
 """
 
 from __future__ import annotations
@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from proxy.config.faults import Finding, Path
-from proxy.config.plain import Data, as_mapping, entries, sections
+from proxy.config.plain import Data, as_list, as_mapping, entries, sections
 from proxy.config.schema_units import count_of
+from proxy.config.verify_models import suggest_model
 
 
 def check_key_limits(teams: Data) -> Iterator[Finding]:
@@ -22,3 +23,54 @@ def check_key_limits(teams: Data) -> Iterator[Finding]:
                     path: Path = ("teams", team, "keys", index, "limits", name)
                     message = f"never reached: the whole team may have {whole:,}"
                     yield Finding(path, message, "lower it, or drop it", is_warning=True)
+
+
+def check_teams(teams: Data, models: Data) -> Iterator[Finding]:
+    """Models that are named by a team, and quotas of it and of its keys."""
+    for team, settings in sections(teams):
+        path: Path = ("teams", team)
+        allowed = settings.get("models")
+        yield from _check_model_names((*path, "models"), allowed, models)
+        yield from _check_quotas(path, settings, models, allowed)
+        for index, key in entries(settings, "keys"):
+            yield from _check_quotas((*path, "keys", index), key, models, allowed)
+
+
+def _check_quotas(path: Path, owner: Data, models: Data, allowed: object) -> Iterator[Finding]:
+    seen: set[object] = set()
+    for index, quota in entries(owner, "quotas"):
+        place: Path = (*path, "quotas", index)
+        named = as_list(quota.get("models"))
+        yield from _check_model_names((*place, "models"), named, models)
+        unit = "usd" if "usd" in quota else "tokens"
+        same = unit, str(quota.get("per")), tuple(sorted(map(str, named)))
+        if same in seen:
+            yield Finding(place, f"another quota here counts the same {unit} per {same[1]}", "keep the smaller one")
+        seen.add(same)
+        if quota.get("when_spent") == "cache_only":
+            message = "this version has no cache: calls are refused"
+            yield Finding((*place, "when_spent"), message, is_warning=True)
+        yield from _check_downgrade((*place, "when_spent"), quota.get("when_spent"), named, models, allowed)
+
+
+def _check_downgrade(
+    path: Path, spent: object, named: list[object], models: Data, allowed: object
+) -> Iterator[Finding]:
+    if not isinstance(spent, str) or not spent.startswith("downgrade:"):
+        return
+    model = spent.removeprefix("downgrade:")
+    yield from _check_model_name(path, model, models)
+    if isinstance(allowed, list) and model in models and model not in allowed:
+        yield Finding(path, "the team may not use this model", "add it to the team's models")
+    if named == [model]:
+        yield Finding(path, "this is the model whose quota it is", "name a cheaper one")
+
+
+def _check_model_names(path: Path, names: object, models: Data) -> Iterator[Finding]:
+    for index, name in enumerate(as_list(names)):
+        yield from _check_model_name((*path, index), name, models)
+
+
+def _check_model_name(path: Path, name: object, models: Data) -> Iterator[Finding]:
+    if isinstance(name, str) and name not in models:
+        yield Finding(path, "there is no such model", suggest_model(name, models))

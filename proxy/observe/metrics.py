@@ -16,18 +16,20 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from proxy.observe.counts import TOKEN_TYPES, USUAL_TYPES, TokenCounts
-from proxy.observe.series import Histogram, Histograms
+from proxy.observe.series import (
+    DURATION_BUCKETS,
+    LAG_BUCKETS,
+    OVERHEAD_BUCKETS,
+    TTFT_BUCKETS,
+    Histogram,
+    Histograms,
+)
 
 #: Stands for a label value that is not known yet or that no config names.
 OTHER: Final = "other"
-#: Why a call was refused for want of room: the queue was full; one of higher priority took its place there; its time
-#: was up while it waited; it would have been up before there could be room.
+#: Why there was no room: the queue was full; one of higher priority came; the time was up, or would have been.
 ShedReason = Literal["queue_full", "displaced", "deadline", "wait_too_long"]
 
-_DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
-_TTFT_BUCKETS = (0.025, 0.05, 0.1, 0.2, 0.4, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 60)
-_OVERHEAD_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
-_LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _BREAKER_STATES: Final[Mapping[str, int]] = {"closed": 0, "half_open": 1, "open": 2}
 
 
@@ -56,12 +58,14 @@ class Metrics(Collector):
         self._active = 0
         self._streams = 0
         self._series: dict[tuple[str, str, str, int], _Series] = {}
-        self._duration = Histograms(_DURATION_BUCKETS)
-        self._ttft = Histograms(_TTFT_BUCKETS)
-        self._overhead = Histogram(_OVERHEAD_BUCKETS)
-        self._lag = Histogram(_LAG_BUCKETS)
+        self._duration = Histograms(DURATION_BUCKETS)
+        self._ttft = Histograms(TTFT_BUCKETS)
+        self._overhead = Histogram(OVERHEAD_BUCKETS)
+        self._lag = Histogram(LAG_BUCKETS)
         self._breakers: Callable[[], Iterable[tuple[str, str]]] = tuple
         self._queued: Callable[[], int] = int
+        self._quotas: Callable[[], Mapping[str, float]] = dict
+        self._books: Callable[[], Mapping[str, int]] = dict
         self.registry.register(self)
         self._errors = self._counter("llm_errors", "Calls that ended in an error, by its kind.", "kind")
         self._failovers = self._counter(
@@ -75,6 +79,13 @@ class Metrics(Collector):
         self._shed = self._counter("llm_shed_requests", "Calls refused for want of room, by the reason.", "reason")
         self._limited = self._counter(
             "llm_limit_refusals", "Calls refused because a rate was used up: the team's or a key's.", "team", "limit"
+        )
+        self._warned = self._counter(
+            "llm_quota_warnings",
+            "Levels of quotas that were reached; `spent`: a call was refused.",
+            "team",
+            "quota",
+            "level",
         )
         self._reloads = self._counter("llm_config_reloads", "Attempts to load a changed config.", "result")
         self._lines_dropped = self._counter(
@@ -138,12 +149,26 @@ class Metrics(Collector):
         )
         text = "Time spent in the gateway itself until the answer began."
         yield _family("llm_overhead_seconds", text, (), [((), self._overhead)])
+        yield from self._collect_watched()
+        yield _family("llm_event_loop_lag_seconds", "How late the event loop ran a timer.", (), [((), self._lag)])
+
+    def _collect_watched(self) -> Iterator[Metric]:
+        """What others keep count of."""
         text = "Whether a target is asked: 0 closed (it is), 1 half-open (one call at a time), 2 open (it is not)."
         breakers = GaugeMetricFamily("llm_breaker_state", text, labels=("target",))
         for target, state in self._breakers():
             breakers.add_metric((target,), _BREAKER_STATES[state])
         yield breakers
-        yield _family("llm_event_loop_lag_seconds", "How late the event loop ran a timer.", (), [((), self._lag)])
+        text = "How much a team has used of that quota of which it has used most."
+        quotas = GaugeMetricFamily("llm_quota_used_ratio", text, labels=("team",))
+        for team, ratio in self._quotas().items():
+            quotas.add_metric((team,), ratio)
+        yield quotas
+        text = "Entries of the books by what became of them: in memory only; lost; given up as orphans; refused."
+        books = GaugeMetricFamily("llm_books_entries", text, labels=("state",))
+        for state, count in self._books().items():
+            books.add_metric((state,), count)
+        yield books
 
     def watch_breakers(self, read: Callable[[], Iterable[tuple[str, str]]]) -> None:
         """From now on show these at each scrape: `read` gives each target's name and its breaker's state."""
@@ -152,6 +177,10 @@ class Metrics(Collector):
     def watch_queue(self, count: Callable[[], int]) -> None:
         """From now on show at each scrape how many calls wait, as `count` gives it."""
         self._queued = count
+
+    def watch_accounts(self, quotas: Callable[[], Mapping[str, float]], books: Callable[[], Mapping[str, int]]) -> None:
+        """The same for how much of its fullest quota each team has used, and for what is the matter with the books."""
+        self._quotas, self._books = quotas, books
 
     def call_started(self, *, stream: bool) -> None:
         """Count a call in."""
@@ -211,6 +240,10 @@ class Metrics(Collector):
     def limit_refused(self, team: str, limit: str) -> None:
         """Count a call that a limit refused: `team_rpm`, `key_tpm` …."""
         self._limited.labels(team, limit).inc()
+
+    def quota_warned(self, team: str, quota: str, level: str) -> None:
+        """Count a level of a quota that was reached: `50%`, `spent`."""
+        self._warned.labels(team, quota, level).inc()
 
     def failover(self, provider: str, kind: str) -> None:
         """Count a failed attempt that another one follows."""

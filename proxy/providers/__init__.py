@@ -2,5 +2,6 @@
 
 from proxy.providers.base import ChatStream, Patience, Provider
 from proxy.providers.build import build_provider, simulated_profile
+from proxy.providers.webhook import Webhook
 
-__all__ = ["ChatStream", "Patience", "Provider", "build_provider", "simulated_profile"]
+__all__ = ["ChatStream", "Patience", "Provider", "Webhook", "build_provider", "simulated_profile"]

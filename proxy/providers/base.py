@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -26,6 +27,22 @@ class ChatStream(Protocol):
 
     limits: RateLimits | None  #: what its headers said of the provider's limits
     goes_on_exactly: bool  #: does it begin just where `ChatRequest.text_so_far` ends?
+    credential_id: str  #: which of the provider's credentials was used
+
+    @property
+    def id(self) -> object:
+        """What the provider calls this answer; whatever stood in that place."""
+        ...
+
+    @property
+    def service_tier(self) -> object:
+        """What the provider says how it was served; whatever stood in that place."""
+        ...
+
+    @property
+    def produced_tokens(self) -> int:
+        """Output tokens that have come so far, by our own rough count."""
+        ...
 
     @property
     def usage(self) -> Usage | None:
@@ -60,6 +77,10 @@ class Provider(Protocol):
 
     async def open_stream(self, model: str, request: ChatRequest, patience: Patience) -> ChatStream:
         """A stream, once its first event is there."""
+        ...
+
+    def standings(self) -> Sequence[tuple[str, str]]:
+        """Each credential, by its id, and how it stands: `usable`, `cooling` or `parked`."""
         ...
 
     async def aclose(self) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from time import monotonic, time
 from typing import Any
@@ -101,7 +101,8 @@ class OpenAIProvider:
             limits = self._limits(_names(response), response, sent_at)
             answer = read_chat_answer(await read_body(response, _MAX_ANSWER_BYTES))
             self._credentials.worked(credential)
-            return answer if limits is None else replace(answer, limits=limits)
+            answer.limits, answer.credential_id = limits, credential.id
+            return answer
         except ErrorAnswer as answer:
             failure = classify_inside(self.name, answer.error, self._scrub)
             self._blame(credential, failure)
@@ -109,7 +110,7 @@ class OpenAIProvider:
         except MalformedAnswer as error:
             raise self._no_answer(f"sent an answer that is no chat completion: {error}") from error
         except TransportError as error:
-            raise name_failure(error, self.name) from error
+            raise name_failure(error, self.name, credential.id) from error
         finally:
             await let_go(response)
 
@@ -130,6 +131,7 @@ class OpenAIProvider:
             head = _names(response)
             stream = SSEStream(self.name, response, request, patience, self._scrub)
             stream.limits = self._limits(head, response, sent_at)
+            stream.credential_id = credential.id
             stream.goes_on_exactly = bool(request.text_so_far and self._dialect.resuming)
             try:
                 kind = head.get(b"content-type", b"").lower()
@@ -142,11 +144,15 @@ class OpenAIProvider:
             self._credentials.worked(credential)
             opened = True
         except TransportError as error:
-            raise name_failure(error, self.name) from error
+            raise name_failure(error, self.name, credential.id) from error
         finally:
             if not opened:
                 await let_go(response)
         return stream
+
+    def standings(self) -> Sequence[tuple[str, str]]:
+        """See `Provider.standings`."""
+        return [(id, standing) for id, standing, _ in self._credentials.states(monotonic())]
 
     async def aclose(self) -> None:
         """See `Provider.aclose`."""
@@ -189,7 +195,7 @@ class OpenAIProvider:
         try:
             return await self._transport.handle_async_request(request)
         except TransportError as error:
-            raise name_failure(error, self.name) from error
+            raise name_failure(error, self.name, credential.id) from error
 
     def _make_url(self, model: str) -> URL:
         settings = self._settings
@@ -240,10 +246,11 @@ class OpenAIProvider:
     def _no_answer(self, what: str) -> UpstreamError:
         """Asked again, it would probably say the same, and be paid for it twice."""
         failure = UpstreamError(f"Provider '{self.name}' {what}.")
-        failure.is_lasting = True
+        failure.is_lasting = failure.may_be_billed = True
         return failure
 
     def _blame(self, credential: Credential, failure: UpstreamFailure) -> None:
+        failure.credential_id = credential.id
         if len(self._headers) == 1:
             return  # there is nothing to choose: when to ask again is routing's business
         now = monotonic()

@@ -22,6 +22,9 @@ from routing import RateLimits
 _LINGER_S = 0.5
 #: What may come before an answer begins, comments aside.
 _MAX_PRELUDE_BYTES = 1024 * 1024
+#: What an event without text takes at least, and what a token of text takes, for a rough count.
+_MIN_SHELL_BYTES = 100
+_BYTES_PER_TOKEN = 4
 
 
 class SSEStream:
@@ -32,6 +35,7 @@ class SSEStream:
     ) -> None:
         self.limits: RateLimits | None = None  #: see `ChatStream.limits`
         self.goes_on_exactly = False  #: see `ChatStream.goes_on_exactly`
+        self.credential_id = ""  #: see `ChatStream.credential_id`
         self._provider = provider
         self._response = response
         self._scrub = scrub
@@ -44,6 +48,24 @@ class SSEStream:
         self._progress_at = monotonic()
         self._ended = False
         self._is_closed = False
+        self._events = 0  # that have come
+        self._bytes = 0  # their size
+
+    @property
+    def id(self) -> object:
+        """See `ChatStream.id`."""
+        return self._chunks.id
+
+    @property
+    def service_tier(self) -> object:
+        """See `ChatStream.service_tier`."""
+        return self._chunks.service_tier
+
+    @property
+    def produced_tokens(self) -> int:
+        """See `ChatStream.produced_tokens`. Most providers send an event a token; some send longer pieces."""
+        text_bytes = self._bytes - self._events * max(self._chunks.template.shell_bytes, _MIN_SHELL_BYTES)
+        return max(self._events, text_bytes // _BYTES_PER_TOKEN)
 
     @property
     def usage(self) -> Usage | None:
@@ -111,10 +133,14 @@ class SSEStream:
             # the rest of it, its ends included.
             block = self._chunks.template.match(data)
             if block is not None:
+                self._events += 1
+                self._bytes += len(data)
                 return block
         block = self._splitter.feed(data)
         if not block:
             return b""
+        self._events += block.count(b"\n\n")
+        self._bytes += len(block)
         self._progress_at = monotonic()
         return self._chunks.feed(block)
 
@@ -163,12 +189,14 @@ class SSEStream:
             raise classify_inside(self._provider, chunks.error, self._scrub)
         if not chunks.complete:
             where = "in the middle of the answer" if chunks.started else "before it sent anything"
-            raise UpstreamError(f"Provider '{self._provider}' ended its stream {where}.")
+            failure = UpstreamError(f"Provider '{self._provider}' ended its stream {where}.")
+            failure.may_be_billed = True
+            raise failure
         return block + chunks.finish()
 
     def _malformed(self, error: Exception) -> UpstreamError:
         failure = UpstreamError(f"Provider '{self._provider}' sent a stream that is no chat completion: {error}.")
-        failure.is_lasting = True
+        failure.is_lasting = failure.may_be_billed = True
         return failure
 
     def _check_progress(self) -> None:

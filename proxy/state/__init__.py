@@ -35,6 +35,7 @@ from proxy.state.entries import (
 )
 from proxy.state.sqlite import SqliteLedger, backup_books
 from proxy.state.sqlite_reports import SqliteReports
+from proxy.state.sqlite_schema import sqlite_path
 
 __all__ = [
     "DIMENSIONS",
@@ -69,4 +70,5 @@ __all__ = [
     "decode_entry",
     "encode_entry",
     "orphan_of",
+    "sqlite_path",
 ]

@@ -79,6 +79,19 @@ class AttemptEntry:
     error: str | None = None
     is_answer: bool = False  #: did the client get this one's answer?
 
+    @property
+    def tokens(self) -> int:
+        """All tokens, in and out."""
+        return (
+            self.uncached_tokens
+            + self.cached_tokens
+            + self.cache_write_tokens
+            + self.audio_input_tokens
+            + self.visible_tokens
+            + self.reasoning_tokens
+            + self.audio_output_tokens
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Settlement:

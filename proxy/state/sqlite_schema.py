@@ -13,6 +13,7 @@ from typing import Final
 from proxy.state.base import StateFailed, StateUnusable
 
 #: `PRAGMA application_id` of our files: "Wayl".
+_SCHEME: Final = "sqlite:///"
 _APPLICATION_ID: Final = 0x5761796C
 _BUSY_TIMEOUT_S: Final = 5.0
 
@@ -82,6 +83,11 @@ def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise StateFailed(f"the database {path} can't be opened: {error}") from error
     return connection
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of `sqlite:///FILE`, relative to the working directory; None for the URL of something else."""
+    return Path(url.removeprefix(_SCHEME)) if url.startswith(_SCHEME) else None
 
 
 def prepare(connection: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:

@@ -15,13 +15,16 @@ from routing import RateLimits
 __all__ = ["ChatAnswer", "ErrorAnswer", "MalformedAnswer", "read_chat_answer"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChatAnswer:
     """One whole chat completion."""
 
     body: bytes  #: the upstream's own bytes, unless something had to be mended
     usage: Usage | None  #: None if the upstream reported none
     limits: RateLimits | None = None  #: what its headers said of the provider's limits
+    id: object = None  #: what the upstream calls it
+    service_tier: object = None  #: what the upstream says how it was served
+    credential_id: str = ""  #: which of the provider's credentials was used
 
 
 def read_chat_answer(raw: bytes) -> ChatAnswer:
@@ -41,7 +44,8 @@ def read_chat_answer(raw: bytes) -> ChatAnswer:
         raise MalformedAnswer("the answer has no choices")
     usage = read_usage(document.get("usage"))
     try:
-        return ChatAnswer(orjson.dumps(document) if _mend(choices) else raw, usage)
+        body = orjson.dumps(document) if _mend(choices) else raw
+        return ChatAnswer(body, usage, id=document.get("id"), service_tier=document.get("service_tier"))
     except orjson.JSONEncodeError:  # orjson writes fewer levels than it reads
         raise MalformedAnswer("the answer is nested too deeply") from None
 

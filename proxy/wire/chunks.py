@@ -45,6 +45,8 @@ class ChatChunks:
         "_usage",
         "done",
         "error",
+        "id",
+        "service_tier",
         "started",
         "template",
     )
@@ -52,6 +54,8 @@ class ChatChunks:
     def __init__(self, include_usage: bool, n: int = 1) -> None:
         """`include_usage`: the client asked for usage; `n`: the choices it asked for."""
         self.error: ErrorBody | None = None  #: ends the stream; never part of the output
+        self.id: object = None  #: what the upstream calls this answer
+        self.service_tier: object = None  #: what the upstream says how it was served
         self.started = False  #: a chunk with a choice was seen
         self.done = False  #: [DONE] was seen, or written by finish()
         self._include_usage = include_usage
@@ -140,6 +144,9 @@ class ChatChunks:
             self._is_over = True
             self._note_usage(chunk.get("usage"))
             return b""
+        self.id = self.id or chunk.get("id")
+        if "service_tier" in chunk:
+            self.service_tier = chunk["service_tier"]
         if "x_groq" in chunk:  # Groq's place for usage, if it was not asked for
             about = chunk["x_groq"]
             self._hold_usage_of(chunk, about.get("usage") if type(about) is dict else None)

@@ -86,6 +86,11 @@ class ChunkTemplate:
             return event
         return self._head_out + event[self._head_size : end] + self._middle_out + event[rest:close] + self._tail_out
 
+    @property
+    def shell_bytes(self) -> int:
+        """Size of such an event without its text."""
+        return self._head_size + self._middle_size + self._tail_size
+
     def run(self, block: bytes, start: int) -> bytes:
         """The events of the block from `start` to the last one of this shape, if all of them are; else empty. O(n).
 

@@ -117,15 +117,15 @@ def test_a_gateway_does_not_start_on_a_faulty_config() -> None:
 async def test_a_check_reads_the_file_and_changes_nothing() -> None:
     rig = Rig()
     world = rig.gateway._world
-    rig.text = CONFIG + "\nstate: {journal: x}\n"
-    assert [warning.path for warning in await rig.gateway.check()] == ["state"]
+    rig.text = CONFIG + "\nserver: {trusted_proxies: [10.0.0.1]}\n"
+    assert [warning.path for warning in await rig.gateway.check()] == ["server.trusted_proxies"]
     assert rig.gateway._world is world
     assert KEY not in str(rig.gateway.config)
 
 
 def test_a_setting_without_effect_is_warned_of_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
-    Rig(CONFIG + "\nstate: {journal: x}\n")
-    assert "state: accepted, but this version does not act on it" in caplog.text
+    Rig(CONFIG + "\nserver: {trusted_proxies: [10.0.0.1]}\n")
+    assert "server.trusted_proxies: accepted, but this version does not act on it" in caplog.text
 
 
 async def test_a_provider_that_gets_one_more_model_keeps_its_connections() -> None:

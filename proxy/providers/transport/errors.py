@@ -34,14 +34,20 @@ _NAMES: Final[tuple[tuple[type[TransportError], str, tuple[type[Exception], ...]
 )
 
 
-def name_failure(error: TransportError, provider: str) -> UpstreamFailure:
-    """The failure that a transport's exception stands for."""
+def name_failure(error: TransportError, provider: str, credential_id: str = "") -> UpstreamFailure:
+    """The failure that a transport's exception stands for. What was sent may be billed, whatever came back."""
     message = f"Provider '{provider}' failed: {error}."
+    failure: UpstreamFailure
     if isinstance(error, httpx.TimeoutException):
-        return UpstreamTimeout(message)
-    if isinstance(error, httpx.ConnectError | httpx.ProxyError | httpx.UnsupportedProtocol):
-        return UpstreamUnavailable(message)
-    return UpstreamError(message)
+        failure = UpstreamTimeout(message)
+        failure.may_be_billed = not isinstance(error, httpx.ConnectTimeout)
+    elif isinstance(error, httpx.ConnectError | httpx.ProxyError | httpx.UnsupportedProtocol):
+        failure = UpstreamUnavailable(message)
+    else:
+        failure = UpstreamError(message)
+        failure.may_be_billed = True
+    failure.credential_id = credential_id
+    return failure
 
 
 def translate(error: BaseException) -> TransportError:

@@ -67,7 +67,7 @@ def with_rates(handler: Callable[[Call], Awaitable[Answer]], told: list[str], cl
 
     async def handle(call: Call) -> Answer:
         call.rate_headers = lambda: ((b"x-ratelimit-remaining-requests", b"7"),)
-        call.on_last_byte = lambda: told.append(f"after {len(client.messages)} messages")
+        call.on_last_byte.append(lambda: told.append(f"after {len(client.messages)} messages"))
         call.closing.callback(told.append, "closed")
         return await handler(call)
 

@@ -7,6 +7,7 @@ from proxy.accounting import Prices, Rates, Tariff
 from proxy.call import Attempt, Call
 from proxy.chain.attempt import Report
 from proxy.errors import UpstreamTimeout, UpstreamUnavailable
+from proxy.wire.answer import ChatAnswer
 from proxy.wire.usage import Usage
 from routing import Facts, Group, Outcome, Router, Target
 from tests.calls import ScriptedStream, a_call
@@ -34,13 +35,16 @@ class Spy(Router):
 class Bench:
     def __init__(self, tariff: Tariff | None = None) -> None:
         self.router, self.now = Spy(), 10.0
-        self.attempt = Attempt("a/m", "m", "a", self.now)
-        self.report = Report(self.router, lambda: self.now, FACTS, self.attempt, tariff)
+        self.attempt = Attempt("a/m", "m", "a", self.now, price=tariff)
+        self.report = Report(self.router, lambda: self.now, FACTS, self.attempt)
 
     @property
     def only(self) -> Outcome:
         [outcome] = self.router.told
         return outcome
+
+    def open(self, stream: ScriptedStream | None = None, call: Call | None = None) -> None:
+        self.report.opened(call or a_call(stream=True), stream or ScriptedStream([]))
 
     async def settle(self, error: str | None = None, usage: Usage | None = None) -> Call:
         call, stream = a_call(stream=True), ScriptedStream([], usage)
@@ -53,7 +57,7 @@ class Bench:
 async def test_a_stream_that_came_to_its_end_is_told_with_its_tokens_and_its_first() -> None:
     bench = Bench()
     bench.now = 10.5
-    bench.report.opened()
+    bench.open()
     bench.report.left()  # what waited for the beginning is done: that ends nothing
     bench.now = 13.0
     call = await bench.settle(usage=Usage(50, 30, cached_tokens=200, reasoning_tokens=10))
@@ -71,14 +75,14 @@ async def test_a_stream_that_came_to_its_end_is_told_with_its_tokens_and_its_fir
 )
 async def test_a_stream_that_broke_is_the_targets_fault_unless_somebody_left(error: str, kind: str) -> None:
     bench = Bench()
-    bench.report.opened()
+    bench.open()
     await bench.settle(error)
     assert bench.only.kind == kind
 
 
 def test_a_whole_answer_has_no_first_token() -> None:
     bench = Bench()
-    bench.report.answered(a_call(), Usage(250, 40), None)
+    bench.report.answered(a_call(), ChatAnswer(b"{}", Usage(250, 40)))
     assert bench.router.first_tokens == []
     assert (bench.only.ttft_s, bench.only.is_ttft_told) == (None, False)
 
@@ -108,7 +112,7 @@ def test_a_time_out_is_told_as_one() -> None:
 
 def test_without_reported_usage_the_estimate_stands_in() -> None:
     bench = Bench()
-    bench.report.answered(a_call(), None, None)
+    bench.report.answered(a_call(), ChatAnswer(b"{}", None))
     assert (bench.only.kind, bench.only.input_tokens, bench.only.output_tokens) == ("ok", 300, 0)
 
 
@@ -118,7 +122,7 @@ async def test_an_attempt_whose_settling_is_cancelled_is_counted_out_all_the_sam
             await asyncio.Event().wait()
 
     bench = Bench()
-    bench.report.opened()
+    bench.open()
     settling = asyncio.create_task(bench.report.settle(a_call(stream=True), Stuck([])))
     await asyncio.sleep(0)
     settling.cancel()
@@ -129,16 +133,16 @@ async def test_an_attempt_whose_settling_is_cancelled_is_counted_out_all_the_sam
 
 async def test_a_stream_that_lost_a_race_is_closed_and_nobodys_fault() -> None:
     bench, stream, call = Bench(), ScriptedStream([], Usage(1, 1)), a_call(stream=True)
-    bench.report.opened()
-    await bench.report.lost(stream)
+    bench.open(stream, call)
+    await bench.report.lost(call, stream)
     await bench.report.settle(call, stream)  # as the call's closing will
-    assert (stream.closed, bench.only.kind, bench.attempt.error, call.usage) == (True, "outrun", "outrun", None)
+    assert (stream.closed, bench.only.kind, bench.attempt.error, call.usage) == (True, "outrun", "outrun", Usage(1, 1))
 
 
 async def test_a_broken_stream_that_is_made_good_is_told_at_once_and_its_tokens_count() -> None:
     bench, stream, call = Bench(), ScriptedStream([], Usage(250, 10)), a_call(stream=True)
     call.usage = Usage(1, 2)
-    bench.report.opened()
+    bench.open(stream, call)
     await bench.report.broke(call, stream, UpstreamTimeout("silent"))
     await bench.report.settle(call, stream)
     assert (stream.closed, bench.only.kind, bench.attempt.error) == (True, "cut", "upstream_timeout")
@@ -149,12 +153,12 @@ async def test_what_was_reported_is_what_it_costs() -> None:
     prices = Prices(Rates(*map(Decimal, ("1", "2", "0.1", "1.25", "2", "3", "2", "4"))), source="config", version="v")
     bench, call = Bench(Tariff.of(prices)), a_call()
     call.cost_nusd = 500
-    bench.report.answered(call, Usage(10, 5, cached_tokens=100, reasoning_tokens=7), None)
+    bench.report.answered(call, ChatAnswer(b"{}", Usage(10, 5, cached_tokens=100, reasoning_tokens=7)))
     assert bench.attempt.cost_nusd == 10 * 1000 + 5 * 2000 + 100 * 100 + 7 * 2000
     assert call.cost_nusd == 500 + bench.attempt.cost_nusd
 
 
 async def test_what_has_no_price_or_no_usage_costs_nobody_knows_what() -> None:
     bench, call = Bench(), a_call()
-    bench.report.answered(call, Usage(10, 5), None)
+    bench.report.answered(call, ChatAnswer(b"{}", Usage(10, 5)))
     assert (bench.attempt.cost_nusd, call.cost_nusd) == (None, None)

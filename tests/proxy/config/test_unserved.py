@@ -15,13 +15,12 @@ PATTERNS = [".".join(pattern) for pattern, _ in _UNSERVED]
     ("data", "path", "word"),
     [
         ({"models": {"m": {"cache": {"exact": {}}}}}, ("models", "m", "cache"), "not act"),
-        ({"teams": {"t": {"quotas": [{"usd": 1}]}}}, ("teams", "t", "quotas"), "NOT enforce"),
         (
             {"models": {"m": {"fallbacks": [{"cache": "semantic"}]}}},
             ("models", "m", "fallbacks", 0, "cache"),
             "not act",
         ),
-        ({"state": {"url": "redis://h"}}, ("state",), "not act"),
+        ({"state": {"cache_url": "redis://h"}}, ("state", "cache_url"), "not act"),
     ],
 )
 def test_a_setting_without_effect_is_named(data: dict[str, object], path: tuple[object, ...], word: str) -> None:
@@ -36,7 +35,11 @@ def test_a_setting_without_effect_is_named(data: dict[str, object], path: tuple[
         {},
         {"models": {"m": {"strategy": "round_robin", "rescue": False, "cache": None}}},
         {"notify": {"webhook": None}},
-        {"server": {"trusted_proxies": []}, "state": {}, "teams": {"t": {"limits": {"rpm": 1}, "quotas": []}}},
+        {
+            "server": {"trusted_proxies": []},
+            "state": {"cache_url": None},
+            "teams": {"t": {"limits": {"rpm": 1}, "quotas": [{"usd": 1}]}},
+        },
         {"models": "garbage", "teams": [1]},
     ],
 )

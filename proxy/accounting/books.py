@@ -1,0 +1,99 @@
+"""The books of one process: the journal, the ledger that brings it in, and what readers of it need. Opened before the
+first call, closed after the last.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+from typing import Final, get_args
+
+from proxy.accounting.journal import Journal
+from proxy.accounting.ledger import Ledger
+from proxy.accounting.periods import Calendar, Per, find_zone
+from proxy.accounting.tally import Tally
+from proxy.config import AccountingConfig, RetainConfig, StateConfig
+from proxy.state import SqliteLedger, SqliteReports, StateFailed, StateUnusable, sqlite_path
+
+#: No call lasts as long; one that was not settled by then never will be.
+_LEASE_S: Final = 25 * 3600.0
+#: How many calls are forgotten at a time.
+_RETAIN_STEP: Final = 500
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """All that is kept of calls."""
+
+    journal: Journal
+    ledger: Ledger
+    store: SqliteLedger
+    reports: SqliteReports
+    calendar: Calendar  #: for the event loop's thread
+    tally: Tally
+
+    def troubles(self) -> dict[str, int]:
+        """Entries that are in memory only, and those that something became of which never should."""
+        return {
+            "unwritten": self.journal.unwritten,
+            "lost": self.journal.lost,
+            "orphaned": self.ledger.orphaned,
+            "refused": self.ledger.refused,
+        }
+
+    def retain(self, settings: RetainConfig, now_s: float) -> None:
+        """Forget what is too old by now. Blocks; for a thread of its own. Raises StateFailed."""
+        calls_from = self.calendar.day(now_s - settings.requests_s)
+        sums_from = self.calendar.day(now_s - settings.rollups_s)
+        while self.store.retain(calls_from, sums_from, _RETAIN_STEP) == _RETAIN_STEP:
+            pass
+
+    def close(self) -> None:
+        """Write, bring in and sync all that there is, waiting for a stuck disk no longer than some seconds. Blocks."""
+        self.journal.close()
+        self.ledger.close()
+        self.store.close()
+        self.journal.release()
+
+
+def open_books(state: StateConfig, accounting: AccountingConfig, clock: Callable[[], float] = time) -> Books:
+    """Take the state over: what earlier processes left is brought in, and what they had under way is given up.
+
+    Blocks: as long as that takes, mostly milliseconds. `clock` gives Unix time. Raises StateUnusable.
+    """
+    path = sqlite_path(state.url)
+    if path is None:
+        raise StateUnusable("state.url must be sqlite:///FILE: this version keeps its books nowhere else.")
+    zone = find_zone(accounting.timezone)
+    journal = Journal(Path(state.journal))
+    try:
+        store = SqliteLedger(path)
+    except StateUnusable:
+        _abandon(journal)
+        raise
+    ledger = Ledger(journal, store, Calendar(zone), _LEASE_S, clock)
+    reports = SqliteReports(path)
+    calendar = Calendar(zone)
+    tally = Tally(calendar, clock())
+    try:
+        ledger.recover()
+        for per in get_args(Per):
+            tally.load(per, reports.use(tally.span(per)))
+    except StateFailed as error:
+        store.close()
+        _abandon(journal)
+        raise StateUnusable(
+            f"what was booked can't be read or completed: {error}. Free some space, or restore a backup of {path}."
+        ) from error
+    ledger.start()
+    return Books(journal, ledger, store, reports, calendar, tally)
+
+
+def _abandon(journal: Journal) -> None:
+    journal.close()
+    journal.release()

@@ -1,0 +1,67 @@
+"""`GET /v1/quota` and `GET /admin/v1/quota`: how each quota stands just now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import time
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from proxy.accounting import Allowance
+from proxy.api.json_response import json_response
+from proxy.api.surface import Desk, Surface
+from proxy.chain import amount_of, instant
+from proxy.errors import NotFound
+
+
+class QuotaEndpoint:
+    """Reads the counters that calls are admitted by; nothing is asked of a database."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def of_caller(self, request: Request) -> Response:
+        """The quotas of the team whose key is sent, and of all its keys. Raises InvalidKey."""
+        surface = self._desk.surface
+        team = surface.identify(request.state.headers).team
+        surface.quotas.advance(time())
+        return json_response({"team": team, "quotas": _shown(surface.quotas.of_team(team))})
+
+    async def of_all(self, request: Request) -> Response:
+        """Every team's, or that of the parameter `team`. Raises InvalidKey, NotFound."""
+        surface = self._desk.surface
+        surface.identify_admin(request.state.headers)
+        surface.quotas.advance(time())
+        wanted = request.query_params.get("team")
+        if wanted is not None and wanted not in surface.teams:
+            raise NotFound(f"There is no team '{wanted[:100]}' in the config.")
+        return json_response({"teams": [_team(surface, name) for name in surface.teams if wanted in (None, name)]})
+
+
+def _team(surface: Surface, name: str) -> dict[str, object]:
+    return {"team": name, "quotas": _shown(surface.quotas.of_team(name))}
+
+
+def _shown(allowances: Iterable[Allowance]) -> list[dict[str, object]]:
+    return [_describe(one) for one in allowances]
+
+
+def _describe(one: Allowance) -> dict[str, object]:
+    terms = one.terms
+    return {
+        "quota": terms.name,
+        "key": terms.owner[1] if len(terms.owner) > 1 else None,
+        "unit": terms.unit,
+        "models": None if terms.models is None else sorted(terms.models),
+        "size": amount_of(one.size, terms.unit),
+        "granted": amount_of(one.granted, terms.unit),
+        "used": amount_of(one.used, terms.unit),
+        "reserved": amount_of(one.reserved, terms.unit),
+        "remaining": amount_of(one.remaining, terms.unit),
+        "used_ratio": round(one.ratio, 6),
+        "per": terms.per,
+        "period_begins": instant(one.begin_s),
+        "period_ends": instant(one.end_s),
+        "when_spent": "refuse" if terms.downgrade_to is None else f"downgrade:{terms.downgrade_to}",
+    }

@@ -1,0 +1,126 @@
+"""Quotas: money and tokens a day, a week or a month, of a team and of a key, all or nothing.
+
+A call reserves what it may come to at most, so that no quota is exceeded however many calls there are at once; what it
+came to is counted where it is booked (`bookkeeping.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import ceil
+from typing import Final
+
+from proxy.accounting import Allowance, Quotas, Reserve
+from proxy.call import Answer, Call, Handler
+from proxy.chain.bookkeeping import Journal
+from proxy.chain.scale import Scale
+from proxy.errors import BooksFull, QuotaSpent
+from proxy.observe import Metrics
+
+#: When calls that are under way hold the rest of a quota: nobody knows how soon they end.
+_NEXT_TRY_S: Final = 1.0
+_NUSD: Final = 1_000_000_000
+
+
+class Spending:
+    """The layer behind the rates, one a world, and only in worlds that have quotas."""
+
+    def __init__(
+        self,
+        quotas: Quotas,
+        scales: Mapping[str, Scale],
+        journal: Journal | None,
+        metrics: Metrics,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        """`scales` by configured model; `wall_clock` gives Unix time."""
+        self._quotas = quotas
+        self._scales = scales
+        self._journal = journal
+        self._metrics = metrics
+        self._wall_clock = wall_clock
+
+    async def __call__(self, call: Call, next: Handler, /) -> Answer:
+        """Reserve, then go on. Raises QuotaSpent, and BooksFull."""
+        principal = call.principal
+        if principal is not None:
+            now_s = self._wall_clock()
+            self._quotas.advance(now_s)
+            if self._quotas.gate(principal.team, principal.key_name, call.model):
+                self._enter(call, principal.team, principal.key_name, now_s)
+        return await next(call)
+
+    def _enter(self, call: Call, team: str, key_name: str, now_s: float) -> None:
+        """One step of the event loop, nothing is awaited: what is checked here is still so when it is taken."""
+        if self._journal is not None and not self._journal.has_room:
+            raise BooksFull("This gateway cannot record what calls cost just now, so calls with a quota have to wait.")
+        exempt: Allowance | None = None
+        while True:
+            allowances = self._quotas.gate(team, key_name, call.model)
+            scale = self._scales[call.model]
+            input_tokens, output_tokens = scale.tokens(call)
+            nusd, tokens = scale.ceiling.nusd(input_tokens, output_tokens, now_s), input_tokens + output_tokens
+            reserve = Reserve(allowances)
+            short = reserve.extend(nusd, tokens, exempt)
+            if short is None:
+                break
+            down = short.terms.downgrade_to
+            if down is None or exempt is not None:
+                raise self._refuse(call, short, team, nusd if short.terms.unit == "usd" else tokens, now_s)
+            call.downgraded_from = call.downgraded_from or call.model
+            call.model, exempt = down, short
+        call.closing.callback(reserve.release)
+        call.on_last_byte.append(reserve.release)
+        spend = _Spend(reserve, nusd, tokens)
+        call.cover = spend.cover
+
+    def _refuse(self, call: Call, short: Allowance, team: str, amount: int, now_s: float) -> QuotaSpent:
+        terms = short.terms
+        call.limited_by = terms.name
+        self._metrics.limit_refused(team, terms.name)
+        whose = "team" if len(terms.owner) == 1 else "key"
+        text = f"Your {whose}'s quota of {_amount(short.size, terms.unit)} per {terms.per}"
+        if terms.models is not None:
+            text += f" for {', '.join(sorted(terms.models))}"
+        if short.used + amount <= short.size:
+            error = QuotaSpent(
+                f"{text} is nearly spent: calls that are under way have reserved the rest of it. Try again in a moment."
+            )
+            error.retry_after_s, error.should_retry = _NEXT_TRY_S, True
+            return error
+        self._quotas.spent(short)
+        left = _amount(max(0, short.size - short.used), terms.unit)
+        error = QuotaSpent(
+            f"{text} is spent: {left} are left, and this call may take {_amount(amount, terms.unit)}; a smaller "
+            "'max_tokens' takes less. There is more when the period ends, and whoever runs this gateway can raise it."
+        )
+        error.retry_after_s = max(1.0, float(ceil(short.end_s - now_s)))
+        return error
+
+
+class _Spend:
+    """What a call has reserved so far, and what one more attempt adds."""
+
+    __slots__ = ("_covered", "_nusd", "_reserve", "_tokens")
+
+    def __init__(self, reserve: Reserve, nusd: int, tokens: int) -> None:
+        self._reserve = reserve
+        self._nusd = nusd
+        self._tokens = tokens
+        self._covered = 1  # attempts that may be billed
+
+    def cover(self, call: Call) -> bool:
+        """See `Call.cover`: attempts that surely cost nothing need none."""
+        wanted = 1 + sum(one.outcome is None or one.may_be_billed or one.usage is not None for one in call.attempts)
+        while self._covered < wanted:
+            if self._reserve.extend(self._nusd, self._tokens) is not None:
+                return False
+            self._covered += 1
+        return True
+
+
+def _amount(amount: int, unit: str) -> str:
+    if unit == "tokens":
+        return f"{amount:,} tokens"
+    usd = amount / _NUSD
+    return f"${usd:,.2f}" if usd >= 1 or not amount else f"${usd:.6f}"

@@ -1,0 +1,67 @@
+"""From the config to what the layers of the chain go by. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from proxy.accounting import Limits, MeterName
+from proxy.chain.admission import AdmissionSettings
+from proxy.chain.catalogue import Fallback, Model, Static
+from proxy.chain.groups import lacks_of
+from proxy.chain.tier import TierRule
+from proxy.config import Config, FallbackConfig, ModelConfig, SloConfig
+from proxy.providers import Patience
+from routing import RetrySettings
+
+
+def tier_rules_of(models: Mapping[str, ModelConfig]) -> dict[str, TierRule]:
+    """By model; only those that have tiers."""
+    return {
+        name: TierRule(tier.simple, tier.hard, tier.simple_below, tier.hard_above, tier.shadow)
+        for name, settings in models.items()
+        if (tier := settings.tier) is not None
+    }
+
+
+def limits_of(config: Config) -> dict[MeterName, Limits]:
+    """By team, and by team and key; only where there is a limit."""
+    stated = {(team,): settings.limits for team, settings in config.teams.items()} | {
+        (team, key.name): key.limits for team, settings in config.teams.items() for key in settings.keys
+    }
+    limits = {name: Limits(one.rpm, one.tpm, one.concurrency) for name, one in stated.items() if one is not None}
+    return {name: one for name, one in limits.items() if one.any}
+
+
+def admission_of(config: Config) -> AdmissionSettings:
+    """How many calls are let in."""
+    settings = config.server.admission
+    return AdmissionSettings(settings.concurrency, settings.queue, settings.max_wait_s)
+
+
+def model_of(name: str, settings: ModelConfig) -> Model:
+    """What stands behind a configured model."""
+    timeouts, retries = settings.timeouts, settings.retries
+    contexts = [target.context for target in settings.targets if target.context is not None]
+    return Model(
+        name=name,
+        aliases=tuple(settings.aliases),
+        patience=Patience(timeouts.connect_s, timeouts.first_token_s, timeouts.idle_s, timeouts.total_s),
+        commit_after_s=timeouts.commit_after_s,
+        fallbacks=tuple(
+            Fallback(fallback.on, fallback.model, _static_of(fallback))
+            for fallback in settings.fallbacks
+            if fallback.cache is None
+        ),
+        retries=RetrySettings(retries.max_attempts, retries.max_ratio),
+        ttft_s=(settings.slo or SloConfig()).ttft_s,
+        is_chosen=settings.strategy not in ("round_robin", "weighted")
+        or any(target.capacity.tpm or target.context or lacks_of(target) for target in settings.targets),
+        is_hedged=settings.hedge.max_extra_cost > 0,
+        is_rescued=settings.rescue,
+        least_context=min(contexts, default=None),
+        counted_as=settings.targets[0].model,
+    )
+
+
+def _static_of(settings: FallbackConfig) -> Static | None:
+    return None if settings.static is None else Static(settings.static, settings.status or 200)

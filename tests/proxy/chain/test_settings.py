@@ -1,0 +1,53 @@
+from proxy.chain import admission_of, limits_of, model_of, tier_rules_of
+from proxy.config.load import load_text
+from tests.gateways import KEY
+
+CONFIG = f"""
+version: 1
+server: {{admission: {{concurrency: 7, queue: 8, max_wait: 3s}}}}
+providers: {{a: {{kind: openai, api_key: k-0123456789abcdef}}}}
+models:
+  chat:
+    aliases: [default]
+    strategy: balanced
+    slo: {{ttft: 3s}}
+    timeouts: {{total: 20s}}
+    targets: [{{provider: a, model: gpt-4o, context: 8k}}, {{provider: a, model: gpt-4o-mini, context: 4k}}]
+    fallbacks: [{{on: unavailable, model: turns}}, {{on: unavailable, static: Later., status: 503}}]
+    tier: {{by: complexity, simple: turns, hard: chat, shadow: true}}
+  turns: {{strategy: round_robin, targets: [{{provider: a, model: gpt-4o}}]}}
+teams:
+  free: {{keys: [{{name: x, key: {KEY}-1}}]}}
+  search:
+    limits: {{rpm: 5}}
+    keys: [{{name: ci, key: {KEY}, limits: {{concurrency: 2}}}}, {{name: web, key: {KEY}-2}}]
+"""
+
+
+def test_a_model_is_described_by_its_settings() -> None:
+    config = load_text(CONFIG, {}, "f").config
+    chat, turns = (model_of(name, config.models[name]) for name in ("chat", "turns"))
+    assert (chat.aliases, chat.ttft_s, chat.patience.total_s) == (("default",), 3.0, 20.0)
+    assert (chat.is_chosen, turns.is_chosen) == (True, False)
+    assert (chat.least_context, chat.counted_as, turns.least_context) == (4000, "gpt-4o", None)
+    model, static = chat.fallbacks
+    assert (model.model, model.static) == ("turns", None)
+    assert static.static is not None
+    assert (static.static.text, static.static.status) == ("Later.", 503)
+
+
+def test_only_what_is_stated_is_limited() -> None:
+    limits = limits_of(load_text(CONFIG, {}, "f").config)
+    assert set(limits) == {("search",), ("search", "ci")}
+    assert (limits["search",].rpm, limits["search", "ci"].concurrency) == (5, 2)
+
+
+def test_only_models_with_tiers_have_a_rule() -> None:
+    rules = tier_rules_of(load_text(CONFIG, {}, "f").config.models)
+    assert set(rules) == {"chat"}
+    assert (rules["chat"].simple, rules["chat"].hard, rules["chat"].is_shadow) == ("turns", "chat", True)
+
+
+def test_admission_is_as_the_server_says() -> None:
+    found = admission_of(load_text(CONFIG, {}, "f").config)
+    assert (found.concurrency, found.queue, found.max_wait_s) == (7, 8, 3.0)
