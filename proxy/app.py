@@ -29,6 +29,7 @@ from proxy.chain import (
     Bookkeeper,
     Catalogue,
     Engine,
+    Grants,
     History,
     Limiter,
     Meters,
@@ -51,7 +52,7 @@ from proxy.config import Config, ConfigFaults, Fault, Loaded
 from proxy.keyring import admin_keyring, client_keyring
 from proxy.observe import CallLog, Metrics
 from proxy.providers import Provider, Webhook, build_provider
-from proxy.state import StateFailed
+from proxy.state import Registry, StateFailed
 from routing import Fleet, Router
 
 #: How often a retired world is asked whether its last call has ended, in seconds.
@@ -74,12 +75,19 @@ class World:
 
 class Gateway:
     """Holds the world in force, and what outlives worlds: metrics, the log, the last calls' plans, the exchanges under
-    way.
+    way, the registry of keys.
     """
 
-    def __init__(self, load: Callable[[], Loaded], metrics: Metrics, log: CallLog, books: Books | None = None) -> None:
-        """`load` reads and verifies the config as it stands; it raises ConfigFaults, here as on every reload. Without
-        `books` nothing is written down, and quotas begin anew with each start.
+    def __init__(
+        self,
+        load: Callable[[], Loaded],
+        metrics: Metrics,
+        log: CallLog,
+        books: Books | None = None,
+        registry: Registry | None = None,
+    ) -> None:
+        """`load` reads and verifies the config; it raises ConfigFaults, here as on every reload. Without `books`
+        nothing is written down, and quotas begin anew with each start. The `registry` is closed with the gateway.
         """
         self._load = load
         self._metrics = metrics
@@ -90,9 +98,11 @@ class Gateway:
         self._tokens = TokenCounter()
         self._meters = Meters(monotonic)
         self._books = books
+        self._registry = registry
         self._webhook = Webhook()
         self._alarms = Alarms(metrics, self._webhook.tell, time)
         self._quotas = Quotas(Tally(Calendar(UTC), time()) if books is None else books.tally, self._alarms.quota)
+        self._grants = Grants(self._quotas, registry)
         self._housekeeping: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
@@ -136,6 +146,8 @@ class Gateway:
             old = self._world
             if loaded.config == old.config:
                 return False
+            if loaded.config.state.url != old.config.state.url:
+                _logger.warning("config: state.url is read at start only: the database stays until a restart")
             self._world = self._build(loaded, old.providers, old.config)
             self._admission.adapt(admission_of(loaded.config))
             self._webhook.aim(loaded.config.notify.webhook)
@@ -164,10 +176,11 @@ class Gateway:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for provider in self._world.providers.values():
-            await provider.aclose()
+        await asyncio.gather(*(provider.aclose() for provider in self._world.providers.values()))
         self._tokens.close()
         await self._webhook.aclose()
+        if self._registry is not None:
+            self._registry.close()
 
     def _build(self, loaded: Loaded, old_providers: Mapping[str, Provider], old: Config | None) -> World:
         config = loaded.config
@@ -179,7 +192,7 @@ class Gateway:
         router = Router(
             {name: group_of(name, settings, book, time()) for name, settings in config.models.items()}, self._fleet
         )
-        keyring = client_keyring(config.teams)
+        keyring = client_keyring(config.teams, self._registry)
         scales = scales_of(config, book)
         engine = Engine(
             router,
@@ -189,7 +202,6 @@ class Gateway:
             Random(),
             price_of=lambda model, target: book.tariff(model, target, time()),
         )
-        route = Route(engine, catalogue, self._metrics)
         surface = Surface(
             handler=build_chain(
                 self._trace,
@@ -199,7 +211,7 @@ class Gateway:
                 self._tiers(config),
                 self._spending(config, scales),
                 Admit(self._admission, catalogue),
-                route,
+                Route(engine, catalogue, self._metrics),
             ),
             catalogue=catalogue,
             keyring=keyring,
@@ -211,7 +223,9 @@ class Gateway:
             book=book,
             tokens=self._tokens,
             quotas=self._quotas,
-            teams=tuple(config.teams),
+            grants=self._grants,
+            teams=config.teams,
+            registry=self._registry,
             max_body_bytes=config.server.max_body_bytes,
             comment_every_s=config.server.keepalive_comment_s,
             config_hash=loaded.config_hash,
@@ -236,8 +250,8 @@ class Gateway:
     def _spending(self, config: Config, scales: Mapping[str, Scale]) -> Spending | None:
         terms = terms_of(config)
         self._quotas.adapt(terms)
-        self._quotas.advance(time())
-        return Spending(self._quotas, scales, self._journal, self._metrics, time) if terms else None
+        self._grants.advance(time())
+        return Spending(self._quotas, self._grants, scales, self._journal, self._metrics, time) if terms else None
 
     def _breakers(self) -> Iterator[tuple[str, str]]:
         now = monotonic()

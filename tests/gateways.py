@@ -13,6 +13,7 @@ from proxy.app import Gateway
 from proxy.config import Loaded
 from proxy.config.load import load_text
 from proxy.observe import Metrics
+from proxy.state import Registry
 
 KEY, OTHER_KEY = "sk-way-search-0123456789", "sk-way-sales-0123456789"
 ADMIN_KEY, VIEWER_KEY = "sk-way-admin-0123456789", "sk-way-viewer-0123456789"
@@ -44,11 +45,12 @@ class Lines:
 class Rig:
     """A gateway whose config can be changed under it."""
 
-    def __init__(self, text: str = CONFIG) -> None:
+    def __init__(self, text: str = CONFIG, registry: Registry | None = None) -> None:
         self.text = text
         self.log = Lines()
         self.metrics = Metrics()
-        self.gateway = Gateway(self._load, self.metrics, self.log)  # type: ignore[arg-type]  # a fake log
+        self.registry = registry
+        self.gateway = Gateway(self._load, self.metrics, self.log, registry=registry)  # type: ignore[arg-type]  # a fake log
 
     def _load(self) -> Loaded:
         return load_text(self.text, {}, str(Path("gateway.yaml")))

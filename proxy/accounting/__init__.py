@@ -9,7 +9,7 @@ from proxy.accounting.cost import Tariff, bound_nusd, cost_nusd
 from proxy.accounting.families import Encoding, encoding_for
 from proxy.accounting.periods import Calendar
 from proxy.accounting.prices import Prices, PriceTable, Rates
-from proxy.accounting.quota_terms import QuotaTerms, terms_of
+from proxy.accounting.quota_terms import QuotaTerms, name_quota, terms_of
 from proxy.accounting.quotas import Allowance, Quotas, Raise, Reserve
 from proxy.accounting.ratios import upper_bound_tokens
 from proxy.accounting.reserve import Hold, Lengths, Limits, Meter, MeterName, Shortage, shortage
@@ -44,6 +44,7 @@ __all__ = [
     "bound_nusd",
     "cost_nusd",
     "encoding_for",
+    "name_quota",
     "shortage",
     "terms_of",
     "upper_bound_tokens",

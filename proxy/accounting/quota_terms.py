@@ -42,6 +42,11 @@ def terms_of(config: Config) -> list[QuotaTerms]:
     return list(_all(config))
 
 
+def name_quota(quota: QuotaConfig) -> str:
+    """What a quota is called: see `QuotaTerms.name`."""
+    return _terms((), quota).name
+
+
 def _all(config: Config) -> Iterator[QuotaTerms]:
     for team, settings in config.teams.items():
         yield from (_terms((team,), quota) for quota in settings.quotas)

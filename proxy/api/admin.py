@@ -11,10 +11,10 @@ from typing import Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proxy.api.changes import identify_changer, record
 from proxy.api.json_response import json_response
-from proxy.api.surface import Desk, Surface
+from proxy.api.surface import Desk
 from proxy.config import ConfigFaults, Fault
-from proxy.errors import AdminOnly
 from proxy.keyring import Admin
 
 _logger = logging.getLogger(__name__)
@@ -63,21 +63,16 @@ class AdminEndpoint:
 
     async def reload_config(self, request: Request) -> Response:
         """Take the file as it stands now. For the role admin."""
-        admin = identify_changer(self._desk.surface, request)
+        surface = self._desk.surface
+        admin = identify_changer(surface, request)
         _logger.info("audit: '%s' asked for a reload of the config", admin.name)
         try:
             changed = await self._reloader.reload()
         except ConfigFaults as error:
+            await record(surface, admin, "config.reload", surface.config_hash, "rejected")
             return json_response({"ok": False, "faults": [str(fault) for fault in error.faults]}, 422)
+        await record(surface, admin, "config.reload", self._desk.surface.config_hash, "" if changed else "unchanged")
         return json_response({"ok": True, "changed": changed, "config_hash": self._desk.surface.config_hash})
 
     def _identify(self, request: Request) -> Admin:
         return self._desk.surface.identify_admin(request.state.headers)
-
-
-def identify_changer(surface: Surface, request: Request) -> Admin:
-    """The operator who asks, if he may change something. Raises InvalidKey and AdminOnly."""
-    admin = surface.identify_admin(request.state.headers)
-    if admin.role != "admin":
-        raise AdminOnly(f"The key '{admin.name}' may look but not change; use one with the role admin.")
-    return admin

@@ -12,7 +12,8 @@ from proxy.accounting import Allowance
 from proxy.api.json_response import json_response
 from proxy.api.surface import Desk, Surface
 from proxy.chain import amount_of, instant
-from proxy.errors import NotFound
+from proxy.errors import NotFound, Overloaded
+from proxy.state import StateFailed
 
 
 class QuotaEndpoint:
@@ -25,18 +26,25 @@ class QuotaEndpoint:
         """The quotas of the team whose key is sent, and of all its keys. Raises InvalidKey."""
         surface = self._desk.surface
         team = surface.identify(request.state.headers).team
-        surface.quotas.advance(time())
+        _look(surface)
         return json_response({"team": team, "quotas": _shown(surface.quotas.of_team(team))})
 
     async def of_all(self, request: Request) -> Response:
         """Every team's, or that of the parameter `team`. Raises InvalidKey, NotFound."""
         surface = self._desk.surface
         surface.identify_admin(request.state.headers)
-        surface.quotas.advance(time())
+        _look(surface)
         wanted = request.query_params.get("team")
         if wanted is not None and wanted not in surface.teams:
             raise NotFound(f"There is no team '{wanted[:100]}' in the config.")
         return json_response({"teams": [_team(surface, name) for name in surface.teams if wanted in (None, name)]})
+
+
+def _look(surface: Surface) -> None:
+    try:
+        surface.grants.look(time())
+    except StateFailed as error:
+        raise Overloaded("The gateway's database can't be read just now. Try again; its log says why.") from error
 
 
 def _team(surface: Surface, name: str) -> dict[str, object]:

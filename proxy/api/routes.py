@@ -12,9 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from proxy.api.admin import AdminEndpoint, Reloader
+from proxy.api.changes import AuditEndpoint
 from proxy.api.chat import ChatEndpoint
+from proxy.api.grants import GrantsEndpoint
 from proxy.api.guard import check
 from proxy.api.health import HealthEndpoint
+from proxy.api.keys import KeysEndpoint
 from proxy.api.models import ModelsEndpoint
 from proxy.api.quota import QuotaEndpoint
 from proxy.api.replay import ReplayEndpoint
@@ -109,6 +112,7 @@ def client_face(desk: Desk) -> Face:
 def admin_face(desk: Desk, reloader: Reloader) -> Face:
     """What operators and Prometheus see, on `server.admin_listen`."""
     admin, targets = AdminEndpoint(desk, reloader), TargetsEndpoint(desk)
+    keys, grants = KeysEndpoint(desk), GrantsEndpoint(desk)
     routes: dict[str, dict[str, Endpoint]] = {
         "/metrics": {"GET": admin.metrics},
         "/admin/v1/config": {"GET": admin.show_config},
@@ -119,6 +123,12 @@ def admin_face(desk: Desk, reloader: Reloader) -> Face:
         "/admin/v1/targets/undrain": {"POST": targets.undrain},
         "/admin/v1/quota": {"GET": QuotaEndpoint(desk).of_all},
         "/admin/v1/explain": {"POST": targets.explain},
+        "/admin/v1/keys": {"GET": keys.list},
+        "/admin/v1/keys/block": {"POST": keys.block},
+        "/admin/v1/keys/unblock": {"POST": keys.unblock},
+        "/admin/v1/grants": {"GET": grants.list, "POST": grants.add},
+        "/admin/v1/grants/withdraw": {"POST": grants.withdraw},
+        "/admin/v1/audit": {"GET": AuditEndpoint(desk).list},
         f"{_REPLAY}*": {"GET": ReplayEndpoint(desk).show},
         **_probes(HealthEndpoint(desk)),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import time
 from typing import Protocol
@@ -10,9 +10,11 @@ from typing import Protocol
 from proxy.accounting import PriceBook, Quotas, TokenCounter
 from proxy.api.respond import Exchange
 from proxy.call import Handler, Principal, RequestHeaders
-from proxy.chain import Catalogue, History, Trace
+from proxy.chain import Catalogue, Grants, History, Trace
+from proxy.config import TeamConfig
 from proxy.keyring import Admin, Keyring
 from proxy.observe import Metrics
+from proxy.state import Registry
 from routing import Router
 
 
@@ -31,7 +33,9 @@ class Surface:
     book: PriceBook  #: what its targets cost
     tokens: TokenCounter
     quotas: Quotas
-    teams: Sequence[str]  #: in the order of the config
+    grants: Grants
+    teams: Mapping[str, TeamConfig]  #: in the order of the config
+    registry: Registry | None  #: keys made at run time, grants, the audit; None: nobody keeps any
     max_body_bytes: int
     comment_every_s: float
     config_hash: str

@@ -10,12 +10,11 @@ from math import exp, inf
 from time import monotonic, time
 from typing import Final
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from proxy.accounting import PriceBook
-from proxy.api.admin import identify_changer
+from proxy.api.changes import identify_changer, read_object, record
 from proxy.api.json_response import json_response
 from proxy.api.surface import Desk
 from proxy.chain import Model
@@ -24,7 +23,6 @@ from routing import Facts, TargetState, Verdict
 from routing.needs import NEEDS
 
 _MAX_DRAIN_S: Final = 86_400.0
-_MAX_BODY_BYTES: Final = 64 * 1024
 _GUESSED_TOKENS: Final = 1000
 
 _logger = logging.getLogger(__name__)
@@ -46,21 +44,23 @@ class TargetsEndpoint:
     async def drain(self, request: Request) -> Response:
         """Leave a target out for a while: `{"target": NAME, "seconds": N}`. It comes back by itself."""
         admin = identify_changer(self._desk.surface, request)
-        body = await _read(request)
+        body = await read_object(request)
         seconds = body.get("seconds", 600)
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= _MAX_DRAIN_S:
             raise InvalidRequest("Give 'seconds' as a number from 1 to 86400.", param="seconds")
         state = self._desk.surface.router.fleet[self._name(body)]
         state.drained_until = monotonic() + seconds
         _logger.warning("audit: '%s' drained the target %s for %g s", admin.name, body["target"], seconds)
+        await record(self._desk.surface, admin, "target.drain", str(body["target"]), f"{seconds:g} s")
         return json_response({"target": body["target"], "drained_for_s": seconds})
 
     async def undrain(self, request: Request) -> Response:
         """Take a target in again: `{"target": NAME}`."""
         admin = identify_changer(self._desk.surface, request)
-        body = await _read(request)
+        body = await read_object(request)
         self._desk.surface.router.fleet[self._name(body)].drained_until = -inf
         _logger.warning("audit: '%s' took the target %s in again", admin.name, body["target"])
+        await record(self._desk.surface, admin, "target.undrain", str(body["target"]))
         return json_response({"target": body["target"], "drained_for_s": 0})
 
     async def explain(self, request: Request) -> Response:
@@ -69,7 +69,7 @@ class TargetsEndpoint:
         """
         surface = self._desk.surface
         surface.identify_admin(request.state.headers)
-        body = await _read(request)
+        body = await read_object(request)
         named = body.get("model")
         model = surface.catalogue.find(named) if isinstance(named, str) else None
         if model is None:
@@ -131,17 +131,6 @@ def _describe_state(name: str, state: TargetState, now: float) -> dict[str, obje
         "sigma": round(sigma, 3),
         "tokens_per_s": None if state.tokens_per_s is None else round(state.tokens_per_s, 1),
     }
-
-
-async def _read(request: Request) -> dict[str, object]:
-    raw = await request.body()
-    try:
-        body = orjson.loads(raw) if len(raw) <= _MAX_BODY_BYTES else None
-    except orjson.JSONDecodeError:
-        body = None
-    if not isinstance(body, dict):
-        raise InvalidRequest("The request body must be a small JSON object.")
-    return body
 
 
 def _count(body: dict[str, object], name: str) -> int | None:

@@ -16,7 +16,7 @@ from proxy.chain.facts import client_patience_s
 from proxy.chain.groups import group_of, lacks_of, name_target
 from proxy.chain.history import History, KeptCall
 from proxy.chain.limits import Limiter, Meters
-from proxy.chain.quota import Spending
+from proxy.chain.quota import Grants, Spending
 from proxy.chain.route import Route
 from proxy.chain.scale import Scale, scales_of
 from proxy.chain.settings import admission_of, limits_of, model_of, tier_rules_of
@@ -61,6 +61,7 @@ __all__ = [
     "Catalogue",
     "Engine",
     "Fallback",
+    "Grants",
     "History",
     "KeptCall",
     "Limiter",

@@ -54,7 +54,7 @@ class AdmissionSettings:
 class Waiter(Ticket):
     """One call that waits, or is just about to try."""
 
-    __slots__ = ("call", "called_to", "is_counted", "timer", "turn", "until")
+    __slots__ = ("call", "called_to", "has_news", "is_counted", "timer", "turn", "until")
 
     def __init__(self, call: Call, priority: int, number: int, until: float, is_counted: bool) -> None:
         """`until`: monotonic seconds. `is_counted`: has it been past admission before?"""
@@ -62,7 +62,8 @@ class Waiter(Ticket):
         self.call = call
         self.until = until
         self.is_counted = is_counted
-        self.called_to: str | None = None  #: the place where it was told to try
+        self.called_to: str | None = None  #: the place where it was told to try last
+        self.has_news = False  #: was there word of more room at that place since?
         self.turn: asyncio.Future[Overloaded | None]  #: None: it may try; an error: it never will
         self.timer: Timer
 
@@ -163,8 +164,9 @@ class Admission:
         if refusal is not None:
             self._give_up(waiter)
             raise refusal
-        # By then, after this turn of the event loop, an attempt has begun, or it is back in the queue.
-        asyncio.get_running_loop().call_soon(self._tried, waiter)
+        # By then, after this turn of the event loop, an attempt has begun, or it is back in the queue, or it has even
+        # been called once more.
+        asyncio.get_running_loop().call_soon(self._tried, waiter, waiter.called_to)
 
     def let_try(self, waiter: Waiter) -> bool:
         """Is there room in the gateway for one that was called? If not, it waits for that."""
@@ -204,8 +206,11 @@ class Admission:
 
     def _call_next(self, place: str) -> None:
         """There may be room: call the first in its line, unless one is on its way already."""
-        waiter = self._queue.first(place)
-        if waiter is None or place in self._called:
+        waiter, called = self._queue.first(place), self._called.get(place)
+        if called is not None:
+            called.has_news = True
+            return
+        if waiter is None:
             return
         wait_s = self._wait_s(place)
         if wait_s < inf and wait_s > 0:
@@ -214,7 +219,7 @@ class Admission:
             self._queue.leave(waiter)
             if not waiter.turn.done():
                 self._called[place] = waiter
-                waiter.called_to = place
+                waiter.called_to, waiter.has_news = place, False
                 waiter.turn.set_result(None)
                 return
             waiter = self._queue.first(place)  # that one's client has left in this very turn of the event loop
@@ -224,24 +229,25 @@ class Admission:
             waiter.turn.set_result(self._shed(waiter.call, reason, least_wait_s))
         self._queue.leave(waiter)
 
-    def _tried(self, waiter: Waiter) -> None:
-        if not waiter.places:
+    def _tried(self, waiter: Waiter, place: str | None) -> None:
+        if not waiter.places and waiter.called_to == place:
             self._queue.served(waiter, self._clock())
-        self._pass_on(waiter)
+        self._pass_on(waiter, place)
 
-    def _pass_on(self, waiter: Waiter) -> None:
-        """Its turn is over: is there room for another one?"""
-        place, waiter.called_to = waiter.called_to, None
-        if place is not None:
+    def _pass_on(self, waiter: Waiter, place: str | None) -> None:
+        """Its turn at this place is over: is there room for another one?"""
+        if waiter.called_to == place:
+            waiter.called_to = None
+        if place is not None and self._called.get(place) is waiter:
             del self._called[place]
-            if place not in waiter.places:  # else it has just seen that there is none
+            if place not in waiter.places or waiter.has_news:  # else it has just seen that there is none
                 self._call_next(place)
 
     def _give_up(self, waiter: Waiter) -> None:
         self._queue.leave(waiter)
         if waiter.is_counted:
             self._parked -= 1
-        self._pass_on(waiter)
+        self._pass_on(waiter, waiter.called_to)
 
     def _expire(self, waiter: Waiter) -> None:
         if waiter.places:

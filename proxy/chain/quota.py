@@ -10,16 +10,43 @@ from collections.abc import Callable, Mapping
 from math import ceil
 from typing import Final
 
-from proxy.accounting import Allowance, Quotas, Reserve
+from proxy.accounting import Allowance, Quotas, Raise, Reserve
 from proxy.call import Answer, Call, Handler
 from proxy.chain.bookkeeping import Journal
 from proxy.chain.scale import Scale
 from proxy.errors import BooksFull, QuotaSpent
 from proxy.observe import Metrics
+from proxy.state import Registry
 
 #: When calls that are under way hold the rest of a quota: nobody knows how soon they end.
 _NEXT_TRY_S: Final = 1.0
 _NUSD: Final = 1_000_000_000
+
+
+class Grants:
+    """Keeps quotas up to date with the clock, and with what was granted on top of them."""
+
+    def __init__(self, quotas: Quotas, registry: Registry | None) -> None:
+        """`registry`: None grants nothing."""
+        self._quotas = quotas
+        self._registry = registry
+        self._version: int | None = None
+
+    def advance(self, now_s: float) -> None:
+        """Make quotas what they are now (Unix time), by what the registry found when it was refreshed last."""
+        registry = self._registry
+        if registry is not None and registry.version != self._version:
+            self._version = registry.version
+            self._quotas.grant(
+                [Raise(one.team, one.quota, one.amount, one.until_ms / 1000) for one in registry.grants_in_force(now_s)]
+            )
+        self._quotas.advance(now_s)
+
+    def look(self, now_s: float) -> None:
+        """The same by what the registry has now. Raises StateFailed."""
+        if self._registry is not None:
+            self._registry.refresh()
+        self.advance(now_s)
 
 
 class Spending:
@@ -28,6 +55,7 @@ class Spending:
     def __init__(
         self,
         quotas: Quotas,
+        grants: Grants,
         scales: Mapping[str, Scale],
         journal: Journal | None,
         metrics: Metrics,
@@ -35,6 +63,7 @@ class Spending:
     ) -> None:
         """`scales` by configured model; `wall_clock` gives Unix time."""
         self._quotas = quotas
+        self._grants = grants
         self._scales = scales
         self._journal = journal
         self._metrics = metrics
@@ -45,7 +74,7 @@ class Spending:
         principal = call.principal
         if principal is not None:
             now_s = self._wall_clock()
-            self._quotas.advance(now_s)
+            self._grants.advance(now_s)
             if self._quotas.gate(principal.team, principal.key_name, call.model):
                 self._enter(call, principal.team, principal.key_name, now_s)
         return await next(call)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from proxy import __version__
-from proxy.cli import check, explain, replay, serve, simulate
+from proxy.cli import check, explain, keys, replay, serve, simulate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     explain.register(commands)
     replay.register(commands)
     simulate.register(commands)
+    keys.register(commands)
     args = parser.parse_args(arguments)
     code: int = args.run(args)
     return code

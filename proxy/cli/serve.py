@@ -38,7 +38,7 @@ from proxy.config import (
     load_default,
 )
 from proxy.observe import CallLog, LineWriter, LoopLag, Metrics, choose_format, configure_logging
-from proxy.state import StateUnusable
+from proxy.state import Registry, StateUnusable, open_registry
 
 #: After the drain is over: how long the last error events and sockets get, in seconds.
 _LAST_WORDS_S = 2.0
@@ -90,11 +90,12 @@ def run(args: argparse.Namespace) -> int:
         return 1
     try:
         books = open_books(config.state, config.accounting)
+        registry = open_registry(config.state.url)
     except StateUnusable as error:
         print(f"waystation: {error}", file=sys.stderr)
         return 1
     try:
-        uvloop.run(_serve(source, listening, books))
+        uvloop.run(_serve(source, listening, books, registry))
     finally:
         books.close()
     return 0
@@ -136,12 +137,12 @@ def _bind(config: Config, port: int | None) -> list[socket.socket]:
     return sockets
 
 
-async def _serve(source: Source, sockets: list[socket.socket], books: Books) -> None:
+async def _serve(source: Source, sockets: list[socket.socket], books: Books, registry: Registry | None) -> None:
     metrics = Metrics()
     writer = LineWriter(2, metrics.lines_dropped)
     log_format = choose_format(source.load().config.server.log.format)
     configure_logging(writer, log_format)
-    gateway = Gateway(source.load, metrics, CallLog(writer, log_format), books)
+    gateway = Gateway(source.load, metrics, CallLog(writer, log_format), books, registry)
     gateway.start()
     listeners = _listeners(gateway, sockets)
     lag = LoopLag(metrics, asyncio.get_running_loop())

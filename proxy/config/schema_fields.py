@@ -55,8 +55,13 @@ def _address(value: Any) -> Address:
     return Address(found.group(1).strip("[]"), int(found.group(2)))
 
 
+def is_name(value: str) -> bool:
+    """May a provider, a model, a team or a key be called that?"""
+    return _NAME.fullmatch(value) is not None
+
+
 def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
+    if not is_name(value):
         raise ValueError("expected a name of letters, digits and . _ : / -, at most 128 characters")
     return value
 

@@ -33,7 +33,9 @@ from proxy.state.entries import (
     encode_entry,
     orphan_of,
 )
+from proxy.state.registry import AuditRow, Author, ChangeRefused, Fingerprint, Grant, Registry, StoredKey
 from proxy.state.sqlite import SqliteLedger, backup_books
+from proxy.state.sqlite_registry import SqliteRegistry, open_registry
 from proxy.state.sqlite_reports import SqliteReports
 from proxy.state.sqlite_schema import sqlite_path
 
@@ -41,13 +43,18 @@ __all__ = [
     "DIMENSIONS",
     "ORPHANED",
     "AttemptEntry",
+    "AuditRow",
+    "Author",
     "BadEntry",
     "Booking",
+    "ChangeRefused",
     "Dimension",
     "Drift",
     "Entry",
     "EntryRefused",
+    "Fingerprint",
     "Folded",
+    "Grant",
     "Granularity",
     "Intent",
     "LedgerReports",
@@ -57,18 +64,22 @@ __all__ = [
     "Payer",
     "Period",
     "Position",
+    "Registry",
     "Role",
     "Settlement",
     "Span",
     "SqliteLedger",
+    "SqliteRegistry",
     "SqliteReports",
     "StateFailed",
     "StateUnusable",
+    "StoredKey",
     "Sums",
     "Use",
     "backup_books",
     "decode_entry",
     "encode_entry",
+    "open_registry",
     "orphan_of",
     "sqlite_path",
 ]

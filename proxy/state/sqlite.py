@@ -28,12 +28,10 @@ from proxy.state.sqlite_rows import (
     reversal,
     sums_by_day,
 )
-from proxy.state.sqlite_schema import connect, prepare
+from proxy.state.sqlite_schema import MODE, connect, open_database
 
 #: Settlements that are prepared at once: short enough that the event loop is not kept from running.
 _CHUNK: Final = 64
-#: Who spent what is for the gateway's own user; SQLite gives the files beside it the same mode.
-_MODE: Final = 0o600
 _GROUP: Final = (
     *("team", "key_name", "cost_center", "model", "provider", "source", "error", "role", "metering", "tag"),
 )
@@ -71,20 +69,7 @@ class SqliteLedger:
     def __init__(self, path: Path) -> None:
         """Open the file, create it or bring it up to date. Raises StateUnusable."""
         self._path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=_MODE)
-            self._connection = connect(path)
-        except (OSError, StateFailed) as error:
-            raise StateUnusable(
-                f"the database {path} can't be opened: {error}. Make its directory writable for this user, or set "
-                "state.url to another file."
-            ) from error
-        try:
-            prepare(self._connection, path)
-        except StateUnusable:
-            self._connection.close()
-            raise
+        self._connection = open_database(path)
         self._lock = threading.Lock()
 
     def position(self) -> Position:
@@ -215,7 +200,7 @@ def backup_books(path: Path, target: Path) -> None:
         raise StateUnusable(f"{target} exists. A backup is never written over another file: name a new one.")
     partial = target.with_name(target.name + ".partial")
     try:
-        partial.touch(mode=_MODE)
+        partial.touch(mode=MODE)
         with closing(connect(path, read_only=True)) as source, closing(connect(partial)) as copy:
             source.backup(copy)
             (verdict,) = copy.execute("PRAGMA quick_check(1)").fetchone()

@@ -6,16 +6,18 @@ A migration that was released is never edited: a test holds its digest. To chang
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from proxy.state.base import StateFailed, StateUnusable
 
+#: Who spent what is for the gateway's own user; SQLite gives the files beside it the same mode.
+MODE: Final = 0o600
 #: `PRAGMA application_id` of our files: "Wayl".
-_SCHEME: Final = "sqlite:///"
 _APPLICATION_ID: Final = 0x5761796C
 _BUSY_TIMEOUT_S: Final = 5.0
+_SCHEME: Final = "sqlite:///"
 
 _MEASURES_1: Final = """
     calls INTEGER NOT NULL, saved_nusd INTEGER NOT NULL, attempts INTEGER NOT NULL,
@@ -65,6 +67,23 @@ CREATE TABLE sums_day (
     PRIMARY KEY (tag_key, day, {_GROUP_KEY_1})
 ) STRICT, WITHOUT ROWID;
 """,
+    """
+CREATE TABLE client_keys (
+    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, prefix TEXT NOT NULL, team TEXT NOT NULL, name TEXT NOT NULL,
+    created_ms INTEGER NOT NULL, expires_ms INTEGER, revoked_ms INTEGER, rotated_from INTEGER
+) STRICT;
+CREATE TABLE blocked_keys (team TEXT NOT NULL, name TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (team, name))
+    STRICT, WITHOUT ROWID;
+CREATE TABLE grants (
+    id INTEGER PRIMARY KEY, team TEXT NOT NULL, quota TEXT NOT NULL, amount INTEGER NOT NULL, unit TEXT NOT NULL,
+    until_ms INTEGER NOT NULL, created_ms INTEGER NOT NULL, created_by TEXT NOT NULL, note TEXT NOT NULL,
+    withdrawn_ms INTEGER
+) STRICT;
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL,
+    detail TEXT NOT NULL
+) STRICT;
+""",
 )
 
 
@@ -85,6 +104,25 @@ def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
+def open_database(path: Path) -> sqlite3.Connection:
+    """A connection to the file, which is created or brought up to date. Raises StateUnusable."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=MODE)
+        connection = connect(path)
+    except (OSError, StateFailed) as error:
+        raise StateUnusable(
+            f"the database {path} can't be opened: {error}. Make its directory writable for this user, or set "
+            "state.url to another file."
+        ) from error
+    try:
+        prepare(connection, path)
+    except StateUnusable:
+        connection.close()
+        raise
+    return connection
+
+
 def sqlite_path(url: str) -> Path | None:
     """The file of `sqlite:///FILE`, relative to the working directory; None for the URL of something else."""
     return Path(url.removeprefix(_SCHEME)) if url.startswith(_SCHEME) else None
@@ -96,9 +134,11 @@ def prepare(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
     Raises StateUnusable if it is another program's, of a later version, or no database.
     """
     try:
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        connection.execute("BEGIN")  # the three as of one moment: another process may be making the file just now
+        version = _version(connection)
         application = int(connection.execute("PRAGMA application_id").fetchone()[0])
         tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+        connection.execute("COMMIT")
         if application != _APPLICATION_ID and (version or tables):
             raise StateUnusable(f"{path} is another program's database. Set state.url to a file of the gateway's own.")
         if version > len(migrations):
@@ -111,13 +151,34 @@ def prepare(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -32000")  # KiB: ids are random, so all of their index is in use
         for number in range(version, len(migrations)):
-            connection.executescript(
-                f"BEGIN IMMEDIATE; {migrations[number]} PRAGMA user_version = {number + 1}; "
-                f"PRAGMA application_id = {_APPLICATION_ID}; COMMIT;"
-            )
+            _migrate(connection, migrations[number], number)
     except sqlite3.Error as error:
         if connection.in_transaction:
             connection.rollback()
         raise StateUnusable(
             f"the database {path} can't be used: {error}. Make it writable for this user, or restore a backup."
         ) from error
+
+
+def _migrate(connection: sqlite3.Connection, migration: str, number: int) -> None:
+    """From this version to the next, unless another process was faster: a command beside a server that starts."""
+    connection.execute("BEGIN IMMEDIATE")
+    if _version(connection) == number:
+        for statement in _statements(migration):  # executescript() would end the transaction first
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number + 1}")
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    connection.execute("COMMIT")
+
+
+def _statements(migration: str) -> Iterator[str]:
+    statement = ""
+    for piece in migration.split(";")[:-1]:
+        statement += f"{piece};"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

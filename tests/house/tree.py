@@ -22,7 +22,7 @@ _IGNORED = {
     "dist",
     "journal",
 }
-_IGNORED_SUFFIXES = {".db", ".db-shm", ".db-wal"}
+_IGNORED_SUFFIXES = {".db", ".db-keys", ".db-shm", ".db-wal"}
 
 
 @cache

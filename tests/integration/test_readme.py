@@ -34,11 +34,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def printed() -> Iterator[str]:
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """What the embedded default prints, while it runs."""
     addresses = {"WAYSTATION_LISTEN": "127.0.0.1:0", "WAYSTATION_ADMIN_LISTEN": "127.0.0.1:0"}
     process = subprocess.Popen(
         [sys.executable, "-m", "proxy.cli", "serve"],
+        cwd=tmp_path_factory.mktemp("readme"),  # its state lies in its working directory
         env={"PATH": os.environ["PATH"], "WAYSTATION_KEY": KEY, **addresses},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -1,11 +1,13 @@
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 
 import pytest
 
 from proxy.api.respond import Exchange, Pace
 from proxy.config import ConfigFaults
+from proxy.state import open_registry
 from proxy.wire.answer import ChatAnswer
 from proxy.wire.usage import Usage
 from routing import Facts, Price
@@ -308,3 +310,16 @@ async def test_limits_hold_across_reloads_and_the_layer_is_there_only_with_them(
         assert last.status_code == 200
         assert "x-ratelimit-limit-requests" not in last.headers
     assert [line["limit"] for line in rig.log.lines if "limit" in line] == ["team_rpm"]
+
+
+async def test_another_database_is_taken_at_the_next_start_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = open_registry(f"sqlite:///{tmp_path}/a.db")
+    rig = Rig(registry=registry)
+    rig.text = CONFIG + f"\nstate: {{url: 'sqlite:///{tmp_path}/b.db'}}\n"
+    assert await rig.gateway.reload()
+    assert "state.url is read at start only" in caplog.text
+    assert rig.gateway.surface.registry is registry
+    await rig.gateway.aclose()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.db"]

@@ -3,7 +3,7 @@ from dataclasses import replace
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.call import Answer
@@ -573,6 +573,13 @@ def test_the_gateway_is_never_overfull_and_everybody_gets_one_answer_in_order(
     asyncio.run(run())
 
 
+@example(  # 5 is called to the gateway, finds its target full, and is called there within the same turn
+    steps=[
+        *(("send", "chat", 0), ("send", "chat", 0), ("leave", 0, None), ("send", "small", 0), ("leave", 0, None)),
+        *(("send", "chat", 0), ("send", "chat", 0), ("advance", 0.1, None), ("send", "large", 0), ("leave", 0, None)),
+        *(("turn", None, None), ("end", 0, False)),
+    ]
+)
 @given(_STEPS)
 @settings(max_examples=150, deadline=None)
 def test_both_bounds_hold_together_and_nobody_is_forgotten(steps: list[tuple[str, object, object]]) -> None:

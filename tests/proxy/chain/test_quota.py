@@ -5,7 +5,7 @@ import pytest
 from proxy.accounting import Allowance, Calendar, Ceiling, Prices, Quotas, QuotaTerms, Raise, Rates, Tally, Tariff
 from proxy.call import Answer, Attempt, Call
 from proxy.chain import Scale
-from proxy.chain.quota import Spending
+from proxy.chain.quota import Grants, Spending
 from proxy.errors import BooksFull, QuotaSpent
 from proxy.observe import Metrics
 from proxy.wire.usage import Usage
@@ -34,7 +34,9 @@ class Rig:
             "chat": Scale(Ceiling(lambda: [PRICE]), 500, 10_000),
             "free": Scale(Ceiling(lambda: [FREE]), 500, 10_000),
         }
-        self.layer = Spending(self.quotas, scales, self.notes, self.metrics, lambda: self.now_s)
+        self.layer = Spending(
+            self.quotas, Grants(self.quotas, None), scales, self.notes, self.metrics, lambda: self.now_s
+        )
 
     async def begin(self, max_tokens: int = 100, model: str = "chat") -> Call:
         """A call of 100 bytes that is let in, and not over yet. Raises QuotaSpent."""
