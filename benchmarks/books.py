@@ -21,9 +21,13 @@ import uvloop
 from proxy.accounting.journal import Journal
 from proxy.accounting.ledger import Ledger
 from proxy.accounting.periods import Calendar
+from proxy.accounting.report_query import Query
+from proxy.accounting.reports import Reporter
+from proxy.config import Config
 from proxy.state import (
     AttemptEntry,
     Booking,
+    Granularity,
     Intent,
     Payer,
     Position,
@@ -149,6 +153,12 @@ def measure_ingest(store: SqliteLedger, calls: int, rng: Random) -> str:
 
 def measure_reports(reports: SqliteReports, call_id: str) -> Iterator[str]:
     """How long each question takes."""
+    reporter = Reporter(reports, Config(version=1))
+    made_s = _FIRST_MS / 1000 + _DAYS * 86_400
+
+    def report(*group_by: str, granularity: Granularity = "total", check_calls: int = 100_000) -> object:
+        return reporter.build(Query(_SPAN, group_by, granularity), made_s, check_calls)
+
     questions: dict[str, Callable[[], object]] = {
         "sums by team, a month": lambda: reports.sums(_SPAN, ("team",)),
         "sums by team, key, model, provider and day": lambda: reports.sums(
@@ -158,7 +168,16 @@ def measure_reports(reports: SqliteReports, call_id: str) -> Iterator[str]:
         "sums by tag and month": lambda: reports.sums(_SPAN, ("tag", "team"), "month", tag_key="env"),
         "use of every key and model": lambda: reports.use(_SPAN),
         "one call by its id": lambda: reports.call(call_id),
+        "what was booked late": lambda: reports.late(_SPAN, ("team",)),
+        "what one provider was asked for, by credential and day": lambda: reports.charged(
+            "openai", _FIRST_MS, _FIRST_MS + _DAYS * _DAY_MS
+        ),
         "Σ calls = Σ sums": lambda: reports.drift(_SPAN),
+        "report by team": lambda: report("team"),
+        "report by team, model, provider and day": lambda: report("team", "model", "provider", granularity="day"),
+        "the same, no call checked": lambda: report("team", "model", "provider", granularity="day", check_calls=0),
+        "report by team and month": lambda: report("team", granularity="month"),
+        "report by model and hour": lambda: report("model", granularity="hour"),
     }
     for name, ask in questions.items():
         began = perf_counter()

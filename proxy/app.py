@@ -13,14 +13,15 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
+from functools import partial
 from math import inf
 from random import Random
 from time import monotonic, time
 
-from proxy.accounting import Calendar, PriceBook, PriceTable, Quotas, Tally, TokenCounter, terms_of
+from proxy.accounting import Calendar, PriceBook, PriceTable, Quotas, Tally, Tariff, TokenCounter, terms_of
 from proxy.accounting.books import Books
 from proxy.accounting.journal import Journal
-from proxy.api import Exchange, Surface
+from proxy.api import Exchange, ReadingRoom, Surface, open_reports
 from proxy.chain import (
     Admission,
     Admit,
@@ -51,7 +52,7 @@ from proxy.chain import (
 from proxy.config import Config, ConfigFaults, Fault, Loaded
 from proxy.keyring import admin_keyring, client_keyring
 from proxy.observe import CallLog, Metrics
-from proxy.providers import Provider, Webhook, build_provider
+from proxy.providers import Provider, Webhook, build_providers
 from proxy.state import Registry, StateFailed
 from routing import Fleet, Router
 
@@ -99,6 +100,7 @@ class Gateway:
         self._meters = Meters(monotonic)
         self._books = books
         self._registry = registry
+        self._reading_room = ReadingRoom()
         self._webhook = Webhook()
         self._alarms = Alarms(metrics, self._webhook.tell, time)
         self._quotas = Quotas(Tally(Calendar(UTC), time()) if books is None else books.tally, self._alarms.quota)
@@ -178,6 +180,7 @@ class Gateway:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(provider.aclose() for provider in self._world.providers.values()))
         self._tokens.close()
+        self._reading_room.close()
         await self._webhook.aclose()
         if self._registry is not None:
             self._registry.close()
@@ -186,7 +189,7 @@ class Gateway:
         config = loaded.config
         for warning in loaded.warnings:
             _logger.warning("config: %s", warning)
-        providers = _providers(config, old_providers, old)
+        providers = build_providers(config, old_providers, old)
         catalogue = Catalogue([model_of(name, settings) for name, settings in config.models.items()])
         book = PriceBook(config, self._price_table, time())
         router = Router(
@@ -194,14 +197,8 @@ class Gateway:
         )
         keyring = client_keyring(config.teams, self._registry)
         scales = scales_of(config, book)
-        engine = Engine(
-            router,
-            providers,
-            self._metrics,
-            monotonic,
-            Random(),
-            price_of=lambda model, target: book.tariff(model, target, time()),
-        )
+        price_of = partial(_price_of, book)
+        engine = Engine(router, providers, self._metrics, monotonic, Random(), price_of=price_of)
         surface = Surface(
             handler=build_chain(
                 self._trace,
@@ -230,6 +227,7 @@ class Gateway:
             comment_every_s=config.server.keepalive_comment_s,
             config_hash=loaded.config_hash,
             loaded_at=time(),
+            reports=open_reports(config, self._reading_room),
         )
         return World(config, surface, providers)
 
@@ -290,11 +288,5 @@ class Gateway:
         self._meters.tidy()
 
 
-def _providers(config: Config, old_providers: Mapping[str, Provider], old: Config | None) -> dict[str, Provider]:
-    """Those of a config: as they are where their settings did not change, else new."""
-    return {
-        name: old_providers[name]
-        if old is not None and old.providers.get(name) == settings
-        else build_provider(name, settings)
-        for name, settings in config.providers.items()
-    }
+def _price_of(book: PriceBook, model: str, target: str) -> Tariff | None:
+    return book.tariff(model, target, time())

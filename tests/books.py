@@ -10,7 +10,20 @@ from pathlib import Path
 
 from proxy.accounting.frames import frame
 from proxy.accounting.segments import Appender, DiskSegment, SegmentFile, Segments
-from proxy.state import AttemptEntry, Booking, Entry, Intent, Payer, Period, Position, Settlement, Span, encode_entry
+from proxy.state import (
+    AttemptEntry,
+    Booking,
+    Entry,
+    Intent,
+    Payer,
+    Period,
+    Position,
+    Settlement,
+    Span,
+    SqliteLedger,
+    SqliteReports,
+    encode_entry,
+)
 
 #: 2026-11-21 07:00 UTC, a Saturday, as Unix milliseconds.
 MORNING_MS = 1_795_244_400_000
@@ -150,3 +163,18 @@ class _Segment:
     def close(self) -> None:
         self._file.close()
         self._disk.closed += 1
+
+
+def booked(path: Path, *entries: Settlement | Booking) -> SqliteReports:
+    """Books in this file that hold these; where a call alone is given, it is booked when it began, in UTC."""
+    store = SqliteLedger(path)
+    bookings = [one if isinstance(one, Booking) else booking(one) for one in entries]
+    store.fold((), bookings, Position())
+    store.close()
+    return SqliteReports(path)
+
+
+def booked_at(one: Settlement, text: str) -> Booking:
+    """Booked at this instant of UTC, whenever it began."""
+    at_s = int(unix_s(text))
+    return Booking(one, Period(at_s // 3600 * 3600, text[:10]))

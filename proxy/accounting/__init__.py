@@ -1,6 +1,6 @@
 """What calls are counted as and what they cost.
 
-The journal and the ledger are imported where they are used (`books.py`).
+The journal, the ledger and the reports are imported where they are used.
 """
 
 from proxy.accounting.book import PriceBook

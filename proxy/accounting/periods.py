@@ -67,11 +67,13 @@ class Calendar:
 
     def booked(self, began_s: float, now_s: float) -> Period:
         """Where a call is booked: when it began; now, if that month is closed."""
-        if now_s - began_s > _CLOSES_AFTER_S:
-            end = month_of(self.day(began_s)).end
-            if now_s >= self.begin_s(end) + _CLOSES_AFTER_S:
-                return self.period(now_s)
+        if now_s - began_s > _CLOSES_AFTER_S and self.is_closed(self.day(began_s), now_s):
+            return self.period(now_s)
         return self.period(began_s)
+
+    def is_closed(self, day: date, now_s: float) -> bool:
+        """Is the month of this day closed, so that nothing is booked in it any more?"""
+        return now_s >= self.begin_s(month_of(day).end) + _CLOSES_AFTER_S
 
 
 def month_of(day: date) -> Span:

@@ -21,10 +21,12 @@ from proxy.api.keys import KeysEndpoint
 from proxy.api.models import ModelsEndpoint
 from proxy.api.quota import QuotaEndpoint
 from proxy.api.replay import ReplayEndpoint
+from proxy.api.requests import RequestsEndpoint
 from proxy.api.respond import WATCH, Receive, Send, write_error
 from proxy.api.surface import Desk
 from proxy.api.targets import TargetsEndpoint
 from proxy.api.tokens import TokensEndpoint
+from proxy.api.usage import UsageEndpoint
 from proxy.chain import choose_request_id, new_id
 from proxy.errors import GatewayError, MethodNotAllowed, NotFound
 
@@ -36,7 +38,8 @@ CHAT: Final = "/v1/chat/completions"
 #: What follows is a name: a model's, a call's id.
 _MODELS: Final = "/v1/models/"
 _REPLAY: Final = "/admin/v1/replay/"
-_NAMED: Final = (_MODELS, _REPLAY)
+_REQUESTS: Final = "/v1/requests/"
+_NAMED: Final = (_MODELS, _REPLAY, _REQUESTS)
 
 
 class Face:
@@ -104,6 +107,8 @@ def client_face(desk: Desk) -> Face:
         f"{_MODELS}*": {"GET": models.show},
         "/v1/quota": {"GET": QuotaEndpoint(desk).of_caller},
         "/api/count-tokens": {"POST": TokensEndpoint(desk).count},
+        "/v1/usage": {"GET": UsageEndpoint(desk).own},
+        f"{_REQUESTS}*": {"GET": RequestsEndpoint(desk).show},
         **_probes(health),
     }
     return Face(desk, routes, ChatEndpoint(desk))
@@ -130,6 +135,7 @@ def admin_face(desk: Desk, reloader: Reloader) -> Face:
         "/admin/v1/grants/withdraw": {"POST": grants.withdraw},
         "/admin/v1/audit": {"GET": AuditEndpoint(desk).list},
         f"{_REPLAY}*": {"GET": ReplayEndpoint(desk).show},
+        "/admin/v1/usage": {"GET": UsageEndpoint(desk).all},
         **_probes(HealthEndpoint(desk)),
     }
     return Face(desk, routes, None)

@@ -8,6 +8,7 @@ from time import time
 from typing import Protocol
 
 from proxy.accounting import PriceBook, Quotas, TokenCounter
+from proxy.api.reading import Reports
 from proxy.api.respond import Exchange
 from proxy.call import Handler, Principal, RequestHeaders
 from proxy.chain import Catalogue, Grants, History, Trace
@@ -40,6 +41,7 @@ class Surface:
     comment_every_s: float
     config_hash: str
     loaded_at: float  #: Unix time in seconds
+    reports: Reports | None  #: None: the books can't be read here
 
     def identify(self, headers: RequestHeaders) -> Principal:
         """Who is calling, by the key in the headers. Raises InvalidKey."""

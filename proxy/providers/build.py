@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from proxy.config import ProviderConfig
+from collections.abc import Mapping
+
+from proxy.config import Config, ProviderConfig
 from proxy.providers.base import Provider
 from proxy.providers.demo import DemoTransport
 from proxy.providers.dialects import dialect_for
@@ -12,6 +14,16 @@ from proxy.providers.transport import Transport, make_transport
 
 #: For an Azure address under another kind than azure, which demands a version.
 _AZURE_API_VERSION = "2024-10-21"
+
+
+def build_providers(config: Config, old_providers: Mapping[str, Provider], old: Config | None) -> dict[str, Provider]:
+    """Those of a config: as they are where their settings did not change, else new."""
+    return {
+        name: old_providers[name]
+        if old is not None and old.providers.get(name) == settings
+        else build_provider(name, settings)
+        for name, settings in config.providers.items()
+    }
 
 
 def build_provider(name: str, settings: ProviderConfig) -> Provider:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -113,6 +113,11 @@ class Span:
     first: date
     end: date
 
+    @property
+    def last(self) -> date:
+        """The last day that is in it."""
+        return self.end - timedelta(days=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Sums:
@@ -173,6 +178,33 @@ class Drift(NamedTuple):
     sums: Sums  #: as kept
 
 
+class Extent(NamedTuple):
+    """How far the books reach."""
+
+    first_day: str = ""  #: the first day of which there are sums; empty: nothing was booked
+    calls_from: str = ""  #: the first day of which there are single calls; some of it may be forgotten already
+    latest_ms: int | None = None  #: when the call ended that was booked last, Unix milliseconds
+
+
+class Late(NamedTuple):
+    """What was booked later than when it happened, because that month was closed by then."""
+
+    began_hour: int  #: Unix seconds at which the hour begins in which the calls began
+    line: Line  #: as they were booked
+
+
+class Charged(NamedTuple):
+    """What one credential of a provider was used for on one day."""
+
+    credential_id: str
+    day: str  #: in UTC, by the begin of the call
+    metering: str
+    attempts: int
+    cost_nusd: int
+    low_nusd: int
+    high_nusd: int
+
+
 class LedgerReports(Protocol):
     """The books, for readers: other threads, other processes. Nothing here waits for the writer.
 
@@ -202,9 +234,35 @@ class LedgerReports(Protocol):
         """
         ...
 
-    def drift(self, span: Span) -> Sequence[Drift]:
-        """Where Σ calls and Σ sums differ: nowhere. Days whose calls are partly forgotten must not be asked for.
+    def drift(self, span: Span, team: str | None = None) -> Sequence[Drift]:
+        """Where Σ calls and Σ sums differ: nowhere. Of one team, if given. Days whose calls are partly forgotten must
+        not be asked for.
 
-        Reads every call of these days: 3 s a million.
+        Reads every call of these days: 1 s a million.
         """
+        ...
+
+    def late(
+        self,
+        span: Span,
+        by: Sequence[Dimension] = (),
+        granularity: Granularity = "total",
+        where: Mapping[Dimension, str] | None = None,
+        tag_key: str = "",
+    ) -> Sequence[Late]:
+        """Of what `sums` tells, the part that was booked in this span and had begun in a month that was closed by then.
+        Single calls that are forgotten are not in it.
+        """
+        ...
+
+    def charged(self, provider: str, first_ms: int, end_ms: int) -> Sequence[Charged]:
+        """What a provider was asked for in calls that began in this time (Unix milliseconds, `end_ms` not included),
+        by credential, day in UTC and how the tokens are known. Single calls that are forgotten are not in it.
+
+        Reads every call of this time: 1 s a million.
+        """
+        ...
+
+    def extent(self) -> Extent:
+        """How far the books reach."""
         ...

@@ -18,6 +18,13 @@ def test_every_figure_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         "sums by tag and month",
         "use of every key and model",
         "one call by its id",
+        "what was booked late",
+        "what one provider was asked for, by credential and day",
         "Σ calls = Σ sums",
+        "report by team",
+        "report by team, model, provider and day",
+        "the same, no call checked",
+        "report by team and month",
+        "report by model and hour",
         "size",
     ]

@@ -26,6 +26,7 @@ OWNERS = {
     "prometheus_client": ["proxy/observe/metrics.py"],
     "pydantic": ["proxy/config/schema*.py"],
     "redis": ["proxy/state/*.py"],
+    "rich": ["proxy/cli/*.py"],
     "sqlite3": ["proxy/state/*.py"],
     "starlette": ["proxy/api/*.py", "proxy/app.py"],
     "tiktoken": ["proxy/accounting/tokens.py"],

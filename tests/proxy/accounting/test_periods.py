@@ -81,3 +81,11 @@ def test_an_unknown_time_zone_is_refused_with_what_was_expected() -> None:
         with pytest.raises(UnknownTimeZone, match="expected one such as Europe/Berlin"):
             find_zone(name)
     assert find_zone("UTC") is UTC
+
+
+def test_a_month_is_closed_a_day_after_its_end() -> None:
+    berlin = Calendar(ZoneInfo("Europe/Berlin"))
+    closes_s = unix_s("2026-11-01T23:00")
+    assert not berlin.is_closed(date(2026, 10, 5), closes_s - 1)
+    assert berlin.is_closed(date(2026, 10, 5), closes_s)
+    assert not berlin.is_closed(date(2026, 11, 1), closes_s)

@@ -5,8 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from proxy.state import Payer, Position, Span, SqliteLedger, SqliteReports, StateFailed, Use
-from tests.books import MORNING_MS, NOVEMBER, attempt, booking, settlement
+from proxy.state import (
+    Charged,
+    Extent,
+    Granularity,
+    Payer,
+    Position,
+    Span,
+    SqliteLedger,
+    SqliteReports,
+    StateFailed,
+    Use,
+    orphan_of,
+)
+from tests.books import MORNING_MS, NOVEMBER, attempt, booked_at, booking, intent, settlement, unix_s
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -143,3 +155,63 @@ def test_a_lost_row_is_told(books: Books) -> None:
 def test_books_that_are_not_there_are_a_failure(tmp_path: Path) -> None:
     with pytest.raises(StateFailed, match="nowhere"):
         SqliteReports(tmp_path / "nowhere.db").use(NOVEMBER)
+
+
+def test_the_drift_of_one_team_is_told_by_itself(books: Books) -> None:
+    books.store._connection.execute("UPDATE sums_day SET calls = 9 WHERE team = 'sales' AND tag_key = '' AND calls = 1")
+    assert {one.day for one in books.reports.drift(NOVEMBER)} == {"2026-11-21", "2026-11-22"}
+    assert books.reports.drift(NOVEMBER, "search") == []
+    assert [one.calls.calls for one in books.reports.drift(NOVEMBER, "sales")] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("granularity", "period"),
+    [("hour", "2026-11-03T00:00:00Z"), ("day", "2026-11-03"), ("month", "2026-11"), ("total", "")],
+)
+def test_what_was_booked_late_is_told_as_it_is_in_the_sums(books: Books, granularity: Granularity, period: str) -> None:
+    began_ms = int(unix_s("2026-10-20T10:30") * 1000)
+    orphan = orphan_of(intent("o", began_ms=began_ms, cost_nusd=900), began_ms)
+    settled = settlement("o", attempt("openai", 200), attempt("qwen", 50, role="hedge"), began_ms=began_ms)
+    assert books.reports.late(NOVEMBER) == []
+    books.store.fold((), [booking(orphan), booked_at(settled, "2026-11-03T00:45")], Position())
+    found = books.reports.late(NOVEMBER, ("team", "error"), granularity)
+    assert [(one.began_hour, one.line.period) for one in found] == [(int(unix_s("2026-10-20T10:00")), period)] * 2
+    assert [(one.line.group, one.line.sums.calls, one.line.sums.cost_nusd) for one in found] == [
+        (("search", "orphaned"), -1, -900),
+        (("search", ""), 1, 250),
+    ]
+    assert books.reports.late(NOVEMBER, (), granularity, {"team": "sales"}) == []
+    assert [one.line.group for one in books.reports.late(NOVEMBER, ("tag",), granularity, tag_key="env")] == [("prod",)]
+    assert books.reports.late(Span(date(2026, 11, 4), date(2026, 12, 1))) == []
+    with pytest.raises(ValueError, match="unknown dimensions"):
+        books.reports.late(NOVEMBER, ["day; --"])  # type: ignore[list-item]
+
+
+def test_late_calls_are_found_by_their_index(books: Books) -> None:
+    plan = "EXPLAIN QUERY PLAN SELECT id, count, hour, day, began_ms FROM calls WHERE day >= '2026' AND day < '2027' "
+    rows = books.store._connection.execute(plan + "AND began_ms < hour * 1000").fetchall()
+    assert "COVERING INDEX calls_late" in rows[0][-1]
+
+
+def test_what_a_credential_was_used_for_is_told_by_day_of_utc(books: Books) -> None:
+    began_ms = int(unix_s("2026-10-31T23:59:59") * 1000)
+    last = settlement("n", attempt("openai", 5, credential_id="9z"), began_ms=began_ms)
+    books.store.fold((), [booked_at(last, "2026-12-24T10:00")], Position())
+    first = int(unix_s("2026-10-31T00:00") * 1000)
+    assert books.reports.charged("openai", first, MORNING_MS + 1) == [
+        Charged("", "2026-11-21", "unmetered", 1, 100, 0, 300),
+        Charged("9z", "2026-10-31", "reported", 1, 5, 5, 5),
+    ]
+    assert books.reports.charged("openai", first + DAY_MS, MORNING_MS) == []
+    assert [one.cost_nusd for one in books.reports.charged("qwen", first, MORNING_MS + 1)] == [400]
+
+
+def test_how_far_the_books_reach_is_told(books: Books) -> None:
+    assert books.reports.extent() == Extent("2026-11-21", "2026-11-21", MORNING_MS + DAY_MS + 100)
+    books.store.retain(date(2026, 11, 22), date(2026, 1, 1), 10)
+    assert books.reports.extent()[:2] == ("2026-11-21", "2026-11-22")
+
+
+def test_of_empty_books_nothing_is_told(tmp_path: Path) -> None:
+    SqliteLedger(tmp_path / "new.db").close()
+    assert SqliteReports(tmp_path / "new.db").extent() == Extent()

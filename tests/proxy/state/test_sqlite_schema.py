@@ -12,7 +12,7 @@ from proxy.state.base import StateUnusable
 from proxy.state.sqlite_schema import MIGRATIONS, connect, open_database, prepare, sqlite_path
 
 #: What was released is never edited. A new version adds a line here, and a file of the version before it to the tests.
-DIGESTS = ("86ef3e5437a085e2", "b94237acce3cb284")
+DIGESTS = ("86ef3e5437a085e2", "b94237acce3cb284", "5f12fa010a0cf6e9")
 NEXT = "ALTER TABLE calls ADD COLUMN region TEXT NOT NULL DEFAULT 'eu';"
 REPEATABLE = "INSERT INTO audit VALUES (NULL, 0, 'a;b', '', '', '');"
 BROKEN = "CREATE TABLE fine (x INTEGER); CREATE TABLE calls (x INTEGER);"
