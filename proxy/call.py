@@ -150,7 +150,7 @@ class Call:
     usage: Usage | None = None  #: as reported for all attempts together; None while nothing was reported
     cost_nusd: int | None = None  #: of all attempts that have a price, in nano-dollars; None: there is none
     began_at: float = 0.0  #: Unix time in seconds: when it is booked
-    is_settled: bool = False  #: is it in the books, with what it came to?
+    booked_nusd: int | None = None  #: what it came to in the books, estimates included; None: it is not settled
     queued_s: float = 0.0  #: time spent in the queue, where that is over
     queued_at: float | None = None  #: monotonic seconds; since when it stands in the queue, None while it does not
     first_block_at: float | None = None  #: monotonic seconds; when the first byte of the answer's body was ready

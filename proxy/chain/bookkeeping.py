@@ -87,9 +87,8 @@ class Bookkeeper:
 
     def _settle(self, call: Call) -> int:
         """Once; 0 if there is nothing to wait for."""
-        if call.is_settled or call.principal is None:
+        if call.booked_nusd is not None or call.principal is None:
             return 0
-        call.is_settled = True
         scale = self._scales.get(call.model)
         began_ms, duration_s = round(call.began_at * 1000), self._clock() - call.received_at
         max_tokens = (0, 0) if scale is None else scale.tokens(call)
@@ -98,6 +97,7 @@ class Bookkeeper:
         for one in entry.attempts:
             nusd += one.cost_nusd
             tokens += one.tokens
+        call.booked_nusd = nusd
         payer = entry.payer
         self._quotas.settled(payer.team, payer.key_name, call.model, began_ms / 1000, nusd, tokens)
         return 0 if self._journal is None else self._journal.settle(entry)

@@ -74,7 +74,7 @@ class Trace:
             ttft_s=ttft_s,
             overhead_s=overhead_s,
             usage=usage,
-            cost_nusd=call.cost_nusd or 0,
+            cost_nusd=call.booked_nusd or 0,  # so that Σ counters = Σ books
         )
         if call.error is not None:
             self._metrics.error(call.error)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from proxy import __version__
-from proxy.cli import check, explain, keys, reconcile, replay, report, serve, simulate
+from proxy.cli import backup, check, explain, keys, reconcile, replay, report, serve, simulate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     replay.register(commands)
     simulate.register(commands)
     keys.register(commands)
+    backup.register(commands)
     report.register(commands)
     reconcile.register(commands)
     args = parser.parse_args(arguments)

@@ -30,6 +30,11 @@ def read_config(path: Path | None) -> Config:
 
 def open_books(config: Config) -> SqliteReports:
     """The books of this config. Raises NoBooks."""
+    return SqliteReports(books_file(config))
+
+
+def books_file(config: Config) -> Path:
+    """The file of them. Raises NoBooks."""
     path = sqlite_path(config.state.url)
     if path is None:
         raise NoBooks("the books are not in a file: this command reads those of state.url: sqlite:///FILE")
@@ -38,7 +43,7 @@ def open_books(config: Config) -> SqliteReports:
             f"no call has been booked yet: {path} is not there. It is looked for from where the command is run, as "
             "from where the server was started."
         )
-    return SqliteReports(path)
+    return path
 
 
 def _stand_ins(path: Path) -> Mapping[str, str]:

@@ -116,7 +116,7 @@ class Metrics(Collector):
         tokens = CounterMetricFamily(
             "llm_tokens_used", "Tokens that providers reported.", labels=("type", "model", "provider", "team")
         )
-        cost = CounterMetricFamily("llm_cost_usd", "What calls cost.", labels=("model", "provider", "team"))
+        cost = CounterMetricFamily("llm_cost_usd", "What calls cost, as booked.", labels=("model", "provider", "team"))
         used: dict[tuple[str, str, str, str], int] = {}
         spent: dict[tuple[str, str, str], int] = {}
         for (model, provider, team, status), series in self._series.items():

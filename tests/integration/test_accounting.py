@@ -19,7 +19,7 @@ from tests.fakes import sse_chunks
 from tests.integration.gateway import ADMIN_KEY, KEY, PROMPT, SEARCH_KEY, chat_body, running_gateway, until
 from tests.integration.load import Told, storm
 from tests.server import Server, ask, serving, wait_until
-from tests.upstream import hang, play, stream
+from tests.upstream import ScriptedUpstream, hang, play, reply_json, stream
 
 pytestmark = pytest.mark.integration
 
@@ -251,3 +251,20 @@ def test_the_books_have_one_owner_at_a_time_and_a_second_server_is_told(tmp_path
         assert second.wait() == 1
         assert "is in use by another gateway" in second.log.text
         assert "Traceback" not in second.log.text
+
+
+async def test_a_webhook_is_told_of_a_quota_that_runs_out(tmp_path: Path) -> None:
+    async with ScriptedUpstream(reply_json({})) as hook:
+        text = config("{usd: 0.0003, per: day, warn_at: [20%]}") + f'notify: {{webhook: "{hook.url}/hook?token=x"}}\n'
+        with serving(tmp_path, text) as server:
+            await storm(server.address, clients=1, calls=4, model="sim", body=capped)
+            await until(lambda: len(hook.requests) == 2)
+            told = [request.json() for request in hook.requests]
+            assert [(one["type"], one["team"], one["quota"]) for one in told] == [
+                ("quota_warning", "platform", "usd per day"),
+                ("quota_spent", "platform", "usd per day"),
+            ]
+            assert hook.requests[0].target == "/hook?token=x"
+            assert "token=x" not in server.log.text
+            levels = [name for name in server.metrics() if name.startswith("llm_quota_warnings_total")]
+            assert len(levels) == 2

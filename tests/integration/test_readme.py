@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -26,20 +27,26 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, "OPENAI_API_KEY": "sk-x-123456", "SEARCH_KEY": KEY}
     return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, timeout=30, check=False, env=environ
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=30, check=False, env=environ, cwd=cwd
     )
 
 
 @pytest.fixture(scope="module")
-def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the embedded default runs: its state lies in its working directory."""
+    return tmp_path_factory.mktemp("readme")
+
+
+@pytest.fixture(scope="module")
+def printed(folder: Path) -> Iterator[str]:
     """What the embedded default prints, while it runs."""
     addresses = {"WAYSTATION_LISTEN": "127.0.0.1:0", "WAYSTATION_ADMIN_LISTEN": "127.0.0.1:0"}
     process = subprocess.Popen(
         [sys.executable, "-m", "proxy.cli", "serve"],
-        cwd=tmp_path_factory.mktemp("readme"),  # its state lies in its working directory
+        cwd=folder,
         env={"PATH": os.environ["PATH"], "WAYSTATION_KEY": KEY, **addresses},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -96,6 +103,28 @@ def test_the_sdk_lines_of_the_readme_are_answered(printed: str) -> None:
     program = program.replace("http://127.0.0.1:8080/v1", base_url(printed)).replace("...the printed key...", KEY)
     done = run("-c", program)
     assert "simulated answer" in done.stdout, done.stderr
+
+
+def test_the_report_and_the_quota_of_the_readme_look_as_shown(printed: str, folder: Path) -> None:
+    [block] = [block for block in blocks("sh") if block.startswith("waystation report")]
+    report, curl = block.splitlines()
+    headers = {"Authorization": f"Bearer {KEY}"}
+    body = b'{"model": "chat", "messages": [{"role": "user", "content": "Hello"}]}'
+    reply = ask(f"{base_url(printed)}/chat/completions", method="POST", headers=headers, body=body)
+    assert reply.status == 200
+    arguments = shlex.split(report, comments=True)[1:]
+    wait_until(lambda: run("-m", "proxy.cli", *arguments, cwd=folder).returncode == 0)
+    done = run("-m", "proxy.cli", *arguments, cwd=folder)
+    shown = README.partition("After 200 calls of the demo:\n\n```\n")[2].partition("```")[0]
+    for line in ("how it is known", "reported", "unmetered", "Quotas, as booked", "default      usd per month"):
+        assert any(one.startswith(line) for one in shown.splitlines())
+        assert any(one.startswith(line) for one in done.stdout.splitlines()), done.stdout
+    assert "Check: Σ calls = Σ sums" in done.stdout
+    assert "http://127.0.0.1:8080/v1/quota" in curl
+    [shown_quota] = [json.loads(block) for block in blocks("json")]
+    quota = ask(f"{base_url(printed)}/quota", headers=headers).json()
+    assert quota.keys() == shown_quota.keys()
+    assert quota["quotas"][0].keys() == shown_quota["quotas"][0].keys()
 
 
 def test_the_config_of_the_readme_holds(tmp_path: Path) -> None:
