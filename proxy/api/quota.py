@@ -1,4 +1,6 @@
-"""`GET /v1/quota` and `GET /admin/v1/quota`: how each quota stands just now."""
+"""`GET /v1/quota` and `GET /admin/v1/quota`: how each quota stands just now, and whether its counters and the books
+agree.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,11 @@ from proxy.api.json_response import json_response
 from proxy.api.surface import Desk, Surface
 from proxy.chain import amount_of, instant
 from proxy.errors import NotFound, Overloaded
-from proxy.state import StateFailed
+from proxy.state import StateFailed, Use
 
 
 class QuotaEndpoint:
-    """Reads the counters that calls are admitted by; nothing is asked of a database."""
+    """Reads the counters that calls are admitted by."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -37,7 +39,8 @@ class QuotaEndpoint:
         wanted = request.query_params.get("team")
         if wanted is not None and wanted not in surface.teams:
             raise NotFound(f"There is no team '{wanted[:100]}' in the config.")
-        return json_response({"teams": [_team(surface, name) for name in surface.teams if wanted in (None, name)]})
+        teams = [_team(surface, name) for name in surface.teams if wanted in (None, name)]
+        return json_response({"teams": teams, "check": await _check(surface)})
 
 
 def _look(surface: Surface) -> None:
@@ -49,6 +52,36 @@ def _look(surface: Surface) -> None:
 
 def _team(surface: Surface, name: str) -> dict[str, object]:
     return {"team": name, "quotas": _shown(surface.quotas.of_team(name))}
+
+
+async def _check(surface: Surface) -> dict[str, object] | None:
+    """What the counters say of this month, all teams together, beside what the books do: the same, once all that has
+    ended is booked. None if these can't be read.
+    """
+    if surface.reports is None:
+        return None
+    tally, books = surface.quotas.tally, surface.reports.reporter.books
+    span, counted = tally.span("month"), _sum(tally.uses("month"))
+    try:
+        booked = _sum(await surface.reports.room.ask(lambda: books.use(span)))
+    except Overloaded:
+        return None  # how quotas stand is known all the same
+    return {
+        "from": span.first.isoformat(),
+        "to": span.end.isoformat(),
+        "counters": counted,
+        "books": booked,
+        "agree": counted == booked,
+    }
+
+
+def _sum(uses: Iterable[Use]) -> dict[str, object]:
+    found = list(uses)
+    return {
+        "requests": sum(one.calls for one in found),
+        "tokens": sum(one.tokens for one in found),
+        "cost_usd": amount_of(sum(one.cost_nusd for one in found), "usd"),
+    }
 
 
 def _shown(allowances: Iterable[Allowance]) -> list[dict[str, object]]:

@@ -102,6 +102,11 @@ async def test_a_quota_of_money_is_never_exceeded_by_64_clients_and_10_000_calls
         }
         costs = [value for name, value in counted.items() if name.startswith("llm_cost")]
         assert round(sum(costs) * 10**9) == used
+        check = ask(f"{server.admin_url}/admin/v1/quota", headers={"Authorization": f"Bearer {ADMIN_KEY}"}).json()[
+            "check"
+        ]
+        assert check["agree"], check
+        assert (check["books"]["requests"], nusd(check["counters"]["cost_usd"])) == (10_000, used)
         assert sum(value for name, value in counted.items() if name.startswith("llm_requests")) == 10_000
     assert books(tmp_path).drift(lately()) == []
 
