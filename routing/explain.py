@@ -30,4 +30,6 @@ class Explanation:
 
     strategy: str
     miss_usd: float | None  #: what missing the objective is reckoned to cost; None under a strategy without one
+    success: float | None  #: the share of calls that must succeed; None where nothing is promised or looked at
+    failure_usd: float | None  #: what a failure is reckoned to cost besides, for that; None as `success`
     verdicts: tuple[Verdict, ...]  #: those that are asked in their order, then the others

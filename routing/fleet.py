@@ -11,6 +11,7 @@ from typing import Final
 from routing.breaker import Breaker, BreakerSettings
 from routing.concurrency import ConcurrencyLimit
 from routing.health import Health
+from routing.obstacles import BROKEN, DRAINED, FULL, LIMITED, PACED, is_askable
 from routing.pacer import Pacer
 from routing.types import Capacity, Outcome, Target
 
@@ -36,11 +37,6 @@ _KNOWN_SAMPLES: Final = 5
 _WELL_KNOWN: Final = 20
 _PATIENT: Final = 4.0
 _LEAST_PATIENCE_S: Final = 5.0
-
-
-#: Obstacles that are a guess: the breaker's, that it will fail; the pacer's, that the provider will refuse. Where
-#: nobody else is left the target is asked all the same, for not asking is a failure for certain.
-FORGIVABLE: Final = frozenset({"breaker open", "pacing"})
 
 
 class TargetState:
@@ -98,15 +94,15 @@ class TargetState:
     def obstacle(self, tokens: int, now: float) -> tuple[str, float | None] | None:
         """Why no attempt of that many tokens may be sent now, and for how many seconds; None if it may."""
         if now < self.drained_until:
-            return "drained", self.drained_until - now
+            return DRAINED, self.drained_until - now
         if not (self.breaker.is_closed or self.breaker.is_allowed(now)):
-            return "breaker open", self.breaker.open_for_s(now)
+            return BROKEN, self.breaker.open_for_s(now) or None  # None: its probe has to end
         if self.limit is not None and not self.limit.is_allowed():
-            return "concurrency limit", None
+            return FULL, None
         wait_s = self.pacer.wait_s(tokens, now)
         if wait_s <= 0:
             return None
-        return ("rate limit" if self.pacer.is_blocked(now) else "pacing"), wait_s
+        return (LIMITED if self.pacer.is_blocked(now) else PACED), wait_s
 
     def is_stranger(self, now: float) -> bool:
         """Is it being tried out already, while nobody knows how it is? A herd would find out all at once: so the first
@@ -257,19 +253,20 @@ class Fleet:
         if self._tell is not None:
             self._tell(outcome.target)
 
-    def is_askable(self, name: str, now: float) -> bool:
-        """Would somebody be sent to this target now, if only in need? So too one that never joined: who asks for it
-        must find out.
+    def is_askable(self, names: Iterable[str], now: float) -> bool:
+        """Would a call be sent to any of these targets now, if only in need? So too to one that never joined: who asks
+        for it must find out.
         """
-        obstacle = self._obstacle(name, now)
-        return obstacle is None or obstacle[0] in FORGIVABLE
+        obstacles = [self._obstacle(name, now) for name in names]
+        return is_askable([None if obstacle is None else obstacle[0] for obstacle in obstacles])
 
     def wait_s(self, name: str, now: float) -> float:
         """Seconds until this target has room for an attempt of any size: 0 now, inf when one of its attempts has ended.
-        An open breaker is nothing to wait for: whoever has no other target is sent there all the same.
+        An open breaker is nothing to wait for: whoever has no other target is sent there all the same, and who waits
+        for another one beside it finds out.
         """
         obstacle = self._obstacle(name, now)
-        if obstacle is None or obstacle[0] == "breaker open":
+        if obstacle is None or obstacle[0] == BROKEN:
             return 0.0
         return inf if obstacle[1] is None else obstacle[1]
 

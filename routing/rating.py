@@ -11,7 +11,7 @@ from typing import Final
 
 from routing.score import LATE, Preset
 from routing.timing import p_within
-from routing.types import Estimate, Rating
+from routing.types import Estimate, Rating, Stakes
 
 #: The 95th percentile of a normal distribution, in deviations.
 _P95: Final = 1.6449
@@ -24,8 +24,7 @@ _LOG_LATE: Final = log(LATE)
 def score(
     preset: Preset,
     is_stream: bool,
-    miss_usd: float,
-    usual_usd: float,
+    stakes: Stakes,
     limit_s: float,
     cost_usd: float,
     p_ok: float,
@@ -36,9 +35,9 @@ def score(
 ) -> float:
     """What choosing a target comes to under a preset, in dollars: less is better.
 
-    `miss_usd`: λ in dollars; `usual_usd`: what a usual call costs; `limit_s`: by when the first token is wanted, from
-    now; the rest is what is known of the target: see `Rating`.
+    `limit_s`: by when the first token is wanted, from now; the rest is what is known of the target: see `Rating`.
     """
+    miss_usd, failure_usd, usual_usd = stakes
     # Scarce room goes to the calls that save most by it: a short one may as well be asked elsewhere.
     total = preset.cost * cost_usd + preset.room * usual_usd * used * used
     wait = preset.wait
@@ -54,6 +53,8 @@ def score(
         total += miss_usd * (risk + preset.cut * p_cut)
     else:
         total += miss_usd * (preset.miss * (1.0 - p_ok) + preset.cut * p_cut)
+    if failure_usd:
+        total += failure_usd * (1.0 - (p_ok * (1.0 - p_cut) if is_stream else p_ok))
     if wait:
         total += wait * usual_usd * median_s * exp(0.5 * sigma * sigma)
     return total

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from routing.rating import as_estimate, score
 from routing.score import PRESETS, Preset, Promise
-from routing.types import Basis, Estimate, Objective, Plan, Rating
+from routing.types import Basis, Estimate, Objective, Plan, Rating, Stakes
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,11 @@ def alternatives(plan: Plan) -> tuple[Alternative, ...]:
 
 
 def _under(preset: Preset, basis: Basis, is_in_force: bool) -> Alternative:
-    miss_usd = basis.miss_usd
+    miss_usd, failure_usd, usual_usd = basis.stakes
     if not preset.is_adaptive:
-        miss_usd = Promise(preset, Objective(), basis.usual_usd).price_usd  # this λ never moves
-    ratings = [_rescored(rating, preset, basis, miss_usd) for rating in basis.ratings]
+        miss_usd = Promise(preset, Objective(), usual_usd).price_usd  # this λ never moves
+    stakes = miss_usd, failure_usd, usual_usd
+    ratings = [_rescored(rating, preset, basis, stakes) for rating in basis.ratings]
     ratings.sort(key=lambda rating: (rating[-1], rating))
     best = ratings[0][0]
     standings = tuple(
@@ -59,8 +60,7 @@ def _under(preset: Preset, basis: Basis, is_in_force: bool) -> Alternative:
     return Alternative(preset.name, is_in_force, miss_usd, standings)
 
 
-def _rescored(rating: Rating, preset: Preset, basis: Basis, miss_usd: float) -> Rating:
+def _rescored(rating: Rating, preset: Preset, basis: Basis, stakes: Stakes) -> Rating:
     _, position, name, cost_usd, p_ok, median_s, sigma, p_cut, used, is_stranger = rating
-    limit_s, usual_usd = basis.limit_s, basis.usual_usd
-    worth = score(preset, basis.is_stream, miss_usd, usual_usd, limit_s, cost_usd, p_ok, median_s, sigma, p_cut, used)
+    worth = score(preset, basis.is_stream, stakes, basis.limit_s, cost_usd, p_ok, median_s, sigma, p_cut, used)
     return worth, position, name, cost_usd, p_ok, median_s, sigma, p_cut, used, is_stranger

@@ -11,7 +11,7 @@ from random import Random
 from typing import Literal, Protocol
 
 from routing.explain import Explanation, Verdict
-from routing.fit import unfit
+from routing.fit import is_tight, unfit
 from routing.fleet import Fleet
 from routing.retry import RetryBudget, RetrySettings
 from routing.score import PRESETS
@@ -70,15 +70,19 @@ class Router:
         """What would become of a call, and why. Changes nothing. Raises KeyError for a model that is not configured."""
         strategy = self._strategies[facts.model]
         verdicts = [self._judge(target, strategy, facts, now) for target in self._groups[facts.model].targets]
-        standing = sorted((one for one in verdicts if one.excluded is None), key=_score_of)
+        standing = [one for one in verdicts if one.excluded is None]
+        standing.sort(key=lambda one: (is_tight(one.target, facts), _score_of(one)))
         best = _score_of(standing[0]) if standing else 0.0
         placed = [
             replace(one, place=place, margin_usd=None if one.estimate is None else _score_of(one) - best)
             for place, one in enumerate(standing, 1)
         ]
-        miss_usd = strategy.miss_usd if isinstance(strategy, Scored) else None
         others = [one for one in verdicts if one.excluded is not None]
-        return Explanation(strategy.name, miss_usd, (*placed, *others))
+        if not isinstance(strategy, Scored):
+            return Explanation(strategy.name, None, None, None, (*placed, *others))
+        success, (miss_usd, failure_usd, _) = self._groups[facts.model].objective.success, strategy.stakes
+        failure = None if success is None else failure_usd
+        return Explanation(strategy.name, miss_usd, success, failure, (*placed, *others))
 
     def _judge(self, target: Target, strategy: Strategy, facts: Facts, now: float) -> Verdict:
         state = self.fleet[target.name]
@@ -137,6 +141,14 @@ class Router:
             strategy = self._strategies[facts.model]
             if isinstance(strategy, Scored):
                 strategy.learn(outcome, facts, now)
+
+    def gave_up(self, model: str) -> None:
+        """A call has failed for good, by the fault of the model's targets: none of its attempts, which were observed by
+        themselves, began to answer.
+        """
+        strategy = self._strategies[model]
+        if isinstance(strategy, Scored):
+            strategy.gave_up()
 
 
 def _score_of(verdict: Verdict) -> float:

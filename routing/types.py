@@ -55,10 +55,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What a model promises: of all calls, `within` begin to answer in `ttft_s` seconds."""
+    """What a model promises: of all calls, `within` begin to answer in `ttft_s` seconds. Shares, 0..1."""
 
     ttft_s: float = 2.0
     within: float = 0.95
+    success: float | None = None  #: of all calls, so many are answered in full; None: as many as the rest allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Facts:
     deadline_at: float = inf  #: by then the answer must be complete
     first_token_at: float | None = None  #: by then it must have begun; None: by the objective alone
     tried: tuple[str, ...] = ()  #: names of targets that this call asked before, latest last
+    may_wait: bool = True  #: until a target that is full has room; False once any target of any model was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +149,18 @@ class Exclusion:
 Rating = tuple[float, int, str, float, float, float, float, float, float, bool]
 
 
+#: What things count as when targets are compared, in dollars: a late beginning (λ), a failed call besides that, a usual
+#: call.
+Stakes = tuple[float, float, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Basis:
     """What a plan was reckoned from, for those who ask later."""
 
     is_stream: bool
     limit_s: float  #: by when the first token was wanted, from then
-    miss_usd: float  #: λ in dollars
-    usual_usd: float  #: what a usual call cost
+    stakes: Stakes
     ratings: tuple[Rating, ...]  #: of all targets that were compared, in no particular order
 
 

@@ -52,6 +52,7 @@ class ScriptedRoutes:
         self.outcomes: list[tuple[float, Outcome]] = []
         self.in_flight: Counter[str] = Counter()
         self.facts: list[Facts] = []
+        self.given_up: list[float] = []
 
     def plan(self, facts: Facts, now: float, rng: Random) -> Plan:
         self.planned.append((now, facts.tried))
@@ -72,6 +73,9 @@ class ScriptedRoutes:
     def observe(self, outcome: Outcome, now: float) -> None:
         self.in_flight[outcome.target] -= 1
         self.outcomes.append((now, outcome))
+
+    def gave_up(self, facts: Facts, now: float) -> None:
+        self.given_up.append(now)
 
     def may_retry(self, facts: Facts, now: float) -> bool:
         self.retries -= 1

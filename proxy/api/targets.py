@@ -89,6 +89,8 @@ class TargetsEndpoint:
             "strategy": explanation.strategy,
             "objective_ttft_s": model.ttft_s,
             "miss_usd": explanation.miss_usd,
+            "objective_success": explanation.success,
+            "failure_usd": explanation.failure_usd,
             "candidates": [
                 {**_describe(verdict), **_price_source(surface.book, model.name, verdict)}
                 for verdict in explanation.verdicts

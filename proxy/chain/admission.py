@@ -118,7 +118,7 @@ class Admission:
             return (GATEWAY,)
         if self._queue.all or self._called:
             for ahead, places in self._ahead_of(model):
-                if ahead.priority >= priority and any(map(self._is_askable, places)):
+                if ahead.priority >= priority and self._is_askable(places):
                     return places
         return ()
 
@@ -282,8 +282,8 @@ class Admission:
             if ticket is not None:
                 yield ticket, ticket.places
 
-    def _is_askable(self, place: str) -> bool:
-        return place == GATEWAY or self._fleet.is_askable(place, self._clock())
+    def _is_askable(self, places: tuple[str, ...]) -> bool:
+        return GATEWAY in places or self._fleet.is_askable(places, self._clock())
 
     def _wait_s(self, place: str) -> float:
         if place == GATEWAY:

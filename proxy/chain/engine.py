@@ -20,7 +20,7 @@ from proxy.chain.attempt import OUTRUN, Report
 from proxy.chain.catalogue import Model
 from proxy.chain.drops import request_for
 from proxy.chain.facts import outgrown
-from proxy.chain.outcomes import is_worth_repeating
+from proxy.chain.outcomes import THEIR_FAULT, is_worth_repeating
 from proxy.chain.race import race
 from proxy.chain.refusal import nobody
 from proxy.errors import GatewayError, UpstreamFailure, UpstreamTimeout
@@ -132,6 +132,12 @@ class Engine:
             has_larger = result.cause == "context_length" and quest.has_larger
             if result.cause not in ("unavailable", "rate_limited") and not has_larger:
                 return result  # the request itself is at odds with the model: other targets would say the same
+
+    def gave_up(self, quest: Quest) -> None:
+        """Nobody has answered, and the client will be told so: let routing know, if the targets were at fault."""
+        outcome = None if quest.failed is None else quest.failed.outcome
+        if outcome is not None and outcome.kind in THEIR_FAULT:
+            self._router.gave_up(quest.model.name)
 
     async def _may_retry(self, quest: Quest, target: Target, now: float) -> bool:
         """Is another attempt, at this target, within the budget? Waits before one is asked for the second time."""

@@ -18,7 +18,7 @@ def group_of(name: str, settings: ModelConfig, book: PriceBook, now_s: float) ->
     return Group(
         targets=[_target_of(target, book.tariff(name, name_target(target), now_s)) for target in settings.targets],
         strategy=settings.strategy,
-        objective=Objective(slo.ttft_s, slo.ttft_within),
+        objective=Objective(slo.ttft_s, slo.ttft_within, slo.success),
         hedge_share=settings.hedge.max_extra_cost,
         retries=RetrySettings(retries.max_attempts, retries.max_ratio),
     )

@@ -14,6 +14,8 @@ from proxy.errors import (
 )
 from routing import Kind, cap_retry_after
 
+#: After these a call that nobody answers has failed by its targets' fault.
+THEIR_FAULT: Final[frozenset[Kind]] = frozenset({"failed", "timeout", "rate_limited", "refused"})
 #: No provider's Retry-After keeps its target out for longer.
 _MAX_RETRY_AFTER_S: Final = 60.0
 

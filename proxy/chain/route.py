@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from math import inf
 from time import time
 from typing import Final
 
@@ -97,12 +98,15 @@ class Route:
         """Ask one model; `failure` is what made us come here from another one."""
         call.fallback = None if model.name == call.model else model.name
         facts = facts_of(call, model)
-        own_s = self._catalogue[call.model].patience.total_s
-        if failure is not None and own_s is not None:  # the call's deadline is that of the model that was named
-            facts = replace(facts, deadline_at=min(facts.deadline_at, call.received_at + own_s))
+        if failure is not None:  # the call's deadline is that of the model that was named
+            own_s = self._catalogue[call.model].patience.total_s
+            own_deadline_at = inf if own_s is None else call.received_at + own_s
+            deadline_at = min(facts.deadline_at, own_deadline_at)
+            facts = replace(facts, deadline_at=deadline_at, may_wait=not call.attempts)
         quest = Quest(call, model, call.request, facts, max_attempts, failure)
         won = await self._engine.pursue(quest)
         if not isinstance(won, Won):
+            self._engine.gave_up(quest)
             return won
         if won.stream is None:
             return Answer(200, _JSON_HEADERS, "upstream", body=won.body)

@@ -48,6 +48,9 @@ def render(answer: Mapping[str, Any]) -> str:
         head += (
             f", first token within {answer['objective_ttft_s']:g} s; missing that counts as ${answer['miss_usd']:.6f}"
         )
+    if answer["failure_usd"] is not None:
+        share = f"{100 * answer['objective_success']:.6g} %"
+        head += f"; {share} of the calls must succeed, and a failure counts as ${answer['failure_usd']:.6f} more"
     if "team_may_use_it" in answer:
         lines.append(f"the team {'may' if answer['team_may_use_it'] else 'may NOT'} use this model")
     return "\n".join([head, *lines])

@@ -9,23 +9,23 @@ from typing import Final
 from proxy.cli.columns import columns
 from proxy.cli.rehearsal import ModelTrial
 from routing.simulate import Summary
-from routing.simulate.report import Phase
+from routing.simulate.report import Phase, percent
 from routing.simulate.trial import Change, Trial
 
 _NONE: Final = "–"
-#: Each line of the table of figures: its name, how it is written, where it is.
-_FIGURES: Final[tuple[tuple[str, str, Callable[[Summary], float]], ...]] = (
-    ("success %", ".2f", lambda one: one.success_pct),
-    ("within objective %", ".2f", lambda one: one.objective_pct),
-    ("TTFT p50 s", ".2f", lambda one: one.ttft_p50_s),
-    ("TTFT p95 s", ".2f", lambda one: one.ttft_p95_s),
-    ("TTFT p99 s", ".2f", lambda one: one.ttft_p99_s),
-    ("cost $", ".4f", lambda one: one.cost_usd),
-    ("wasted tokens %", ".2f", lambda one: one.waste_pct),
-    ("worst minute success %", ".1f", lambda one: one.worst_success_pct),
-    ("worst minute within objective %", ".1f", lambda one: one.worst_objective_pct),
-    ("429s", ".0f", lambda one: one.rate_limited),
-    ("attempts", ".0f", lambda one: one.attempts),
+#: Each line of the table of figures: its name, and what it says.
+_FIGURES: Final[tuple[tuple[str, Callable[[Summary], str]], ...]] = (
+    ("success %", lambda one: percent(one.success_pct, 2)),
+    ("within objective %", lambda one: percent(one.objective_pct, 2)),
+    ("TTFT p50 s", lambda one: f"{one.ttft_p50_s:.2f}"),
+    ("TTFT p95 s", lambda one: f"{one.ttft_p95_s:.2f}"),
+    ("TTFT p99 s", lambda one: f"{one.ttft_p99_s:.2f}"),
+    ("cost $", lambda one: f"{one.cost_usd:.4f}"),
+    ("wasted tokens %", lambda one: f"{one.waste_pct:.2f}"),
+    ("worst minute success %", lambda one: percent(one.worst_success_pct, 1)),
+    ("worst minute within objective %", lambda one: percent(one.worst_objective_pct, 1)),
+    ("429s", lambda one: str(one.rate_limited)),
+    ("attempts", lambda one: str(one.attempts)),
 )
 
 
@@ -112,8 +112,8 @@ def _sides(trial: ModelTrial) -> list[tuple[str, Trial]]:
 def _figures(trial: ModelTrial) -> list[str]:
     sides = _sides(trial)
     rows: list[Sequence[str]] = [("", *(name for name, _ in sides))]
-    for label, form, figure in _FIGURES:
-        rows.append((label, *(format(figure(side.summary), form) for _, side in sides)))
+    for label, figure in _FIGURES:
+        rows.append((label, *(figure(side.summary) for _, side in sides)))
     if trial.oracle.summary.cost_usd:
         ratios = (f"{side.summary.cost_usd / trial.oracle.summary.cost_usd:.2f}" for _, side in sides)
         rows.append(("cost / oracle", *ratios))
@@ -136,7 +136,7 @@ def _phases(trial: ModelTrial) -> list[str]:
 def _phase(phase: Phase) -> str:
     if phase.success_pct is None or phase.objective_pct is None:
         return _NONE
-    return f"{phase.success_pct:.2f} / {phase.objective_pct:.1f}, {phase.cost_usd:.3f}"
+    return f"{percent(phase.success_pct, 2)} / {percent(phase.objective_pct, 1)}, {phase.cost_usd:.3f}"
 
 
 def _sum_up(change: Change) -> str:

@@ -16,7 +16,6 @@ _UNSERVED: Final[tuple[tuple[tuple[str, ...], frozenset[object]], ...]] = tuple(
         ("server.trusted_proxies", ()),
         ("state.cache_url", (None,)),
         ("cache", ()),
-        ("models.*.slo.success", ()),
         ("models.*.fallbacks.*.cache", (None,)),
         ("models.*.cache", (None,)),
     )

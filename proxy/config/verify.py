@@ -76,7 +76,8 @@ def _check_weights(model: str, settings: Data) -> Iterator[Finding]:
             path: Path = ("models", model, "targets", index, "weight")
             yield Finding(path, "only strategy weighted reads a weight", "set strategy: weighted, or drop it")
     elif weights and len(weights) == len(_list(settings.get("targets"))) and not any(weight for _, weight in weights):
-        yield Finding(("models", model, "targets"), "all weights are zero: nobody would be asked")
+        message = "all weights are zero: nobody would be asked"
+        yield Finding(("models", model, "targets"), message, "give at least one a weight above 0")
 
 
 def _check_aliases(models: Data) -> Iterator[Finding]:
@@ -129,7 +130,7 @@ def _check_loops(models: Data) -> Iterator[Finding]:
         if trail:
             path: Path = ("models", model, "fallbacks", graph[model][trail[1]], "model")
             circle = " → ".join(map(display_key, trail))
-            yield Finding(path, f"the fallbacks go round in a circle: {circle}")
+            yield Finding(path, f"the fallbacks go round in a circle: {circle}", "leave this one out")
 
 
 def _circling(graph: Mapping[str, Mapping[str, int]]) -> dict[str, Mapping[str, int]]:

@@ -13,8 +13,9 @@ from proxy.config.plain import Data, as_list, as_mapping, entries, sections
 from proxy.config.schema_models import SloConfig, TimeoutsConfig
 from proxy.config.schema_units import seconds_of
 
-#: Strategies that look at `slo`.
+#: Strategies that look at all of `slo`, and those that look at its `success` alone.
 _HAVE_OBJECTIVE: Final = frozenset({"balanced", "reliable"})
+_COUNT_FAILURES: Final = frozenset({"cheapest", "fastest"})
 
 
 def check_drops(models: Data) -> Iterator[Finding]:
@@ -44,13 +45,25 @@ def check_objectives(providers: Data, models: Data) -> Iterator[Finding]:
             continue
         strategy = settings.get("strategy", "round_robin")
         if isinstance(strategy, str) and strategy not in _HAVE_OBJECTIVE:
-            message = "this strategy does not look at it; balanced and reliable do"
-            yield Finding(("models", model, "slo"), message, is_warning=True, at_key=True)
+            yield from _unread(model, slo, strategy)
             continue
         ttft_s = seconds_of(slo.get("ttft", SloConfig.model_fields["ttft_s"].default))
         if ttft_s is not None:
             yield from _check_limits(model, as_mapping(settings.get("timeouts")), ttft_s)
             yield from _check_simulated(model, settings, providers, ttft_s)
+
+
+def _unread(model: str, slo: Data, strategy: str) -> Iterator[Finding]:
+    """What a strategy without an objective does not look at."""
+    path: Path = ("models", model, "slo")
+    if strategy not in _COUNT_FAILURES:
+        message = "this strategy does not look at it; balanced and reliable do"
+        yield Finding(path, message, is_warning=True, at_key=True)
+        return
+    for name in ("ttft", "ttft_within"):
+        if name in slo:
+            message = "this strategy looks at slo.success alone; balanced and reliable look at all of it"
+            yield Finding((*path, name), message, is_warning=True)
 
 
 def _check_limits(model: str, timeouts: Data, ttft_s: float) -> Iterator[Finding]:
@@ -72,7 +85,7 @@ def _check_simulated(model: str, settings: Data, providers: Data, ttft_s: float)
         if provider.get("kind") == "demo" and first_token_s is not None and first_token_s > ttft_s:
             path: Path = ("models", model, "targets", index)
             message = "this simulated target usually begins later than slo.ttft: it cannot meet it"
-            yield Finding(path, message, is_warning=True)
+            yield Finding(path, message, "promise a later ttft, or leave the target out", is_warning=True)
 
 
 def suggest_model(named: str, models: Data) -> str:

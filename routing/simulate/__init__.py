@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from routing.simulate.cloud import Cloud
 from routing.simulate.engine import Simulation
 from routing.simulate.faults import Fault, standard
+from routing.simulate.informed import Informed
 from routing.simulate.oracle import foresee
 from routing.simulate.profiles import Profile, hosted, self_hosted
 from routing.simulate.records import CallRecord
@@ -22,6 +23,7 @@ __all__ = [
     "CallRecord",
     "Cloud",
     "Fault",
+    "Informed",
     "Profile",
     "Request",
     "Routes",

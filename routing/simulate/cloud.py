@@ -18,6 +18,7 @@ from routing.simulate.trace import Request
 from routing.types import Kind, RateLimits
 
 _CROWD: Final = -2  #: the "target" whose luck is the seconds of a storm
+_LEAST_SIGMA: Final = 1e-3  #: of what is to be expected where nothing is left to luck
 _REFUSAL_S: Final = 0.05  #: how long a 429 takes
 _CACHE_BLOCK: Final = 128  #: a prompt cache keeps whole blocks of so many tokens ...
 _CACHE_LEAST: Final = 1024  #: ... and nothing shorter than this
@@ -35,6 +36,17 @@ class Fate:
     tokens_per_s: float = 0.0
     retry_after_s: float | None = None
     limits: RateLimits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What is to be expected of an attempt, luck aside."""
+
+    p_ok: float  #: that it is answered at all
+    p_cut: float  #: that its stream breaks, if it is
+    median_s: float  #: until the first token
+    sigma: float  #: deviation of the logarithm of that, above 0
+    used: float  #: 0..1: the share of the target's limits in use
 
 
 class _Allowance:
@@ -78,8 +90,18 @@ class _Server:
         self.in_flight = 0
         self.prompts: dict[int, tuple[float, int]] = {}
 
-    def wait_s(self, request: Request, at: float) -> float:
-        return max(self.requests.wait_s(1, at), self.tokens.wait_s(_size(request), at))
+    def wait_s(self, tokens: int, at: float) -> float:
+        return max(self.requests.wait_s(1, at), self.tokens.wait_s(tokens, at))
+
+    def used(self, at: float) -> float:
+        """Share of the scarcer limit that is gone; 0 where there is none."""
+        left = [one.left(at) / one.size for one in (self.requests, self.tokens) if one.limit is not None]
+        return min(1.0, max(0.0, 1.0 - min(left, default=1.0)))
+
+    def load(self) -> float:
+        """What one more attempt would meet: 1 up to where the target slows down."""
+        knee = self.profile.saturates_at
+        return max(1.0, (self.in_flight + 1) / knee) if knee else 1.0
 
     def cached_tokens(self, request: Request, at: float) -> int:
         """The part of the prompt that is still cached from a request with the same `sticky`."""
@@ -141,10 +163,26 @@ class Cloud:
                 return _storm(server, luck, at)
             slowdown *= fault.slowdown(at)
             is_cut = is_cut or (fault.kind == "cut" and luck.fails < fault.rate)
-        wait_s = server.wait_s(request, at)
+        wait_s = server.wait_s(_size(request), at)
         if wait_s > 0:
             return Fate("rate_limited", inf, _REFUSAL_S, retry_after_s=wait_s, limits=server.limits(at))
         return _answer(server, request, luck, at, slowdown, is_cut)
+
+    def prospect(self, input_tokens: int, output_tokens: int, target: str, at: float) -> Prospect | None:
+        """What an attempt of this size may expect if it is sent now, nothing of it being cached; None: it is refused.
+        That a storm refuses it is luck.
+        """
+        server, profile = self._servers[target], self._servers[target].profile
+        if server.wait_s(input_tokens + output_tokens, at) > 0:
+            return None
+        p_ok, p_cut, slowdown = 1.0, 0.0, 1.0
+        for fault in server.faults:
+            if fault.is_on(at):
+                p_ok *= 0.0 if fault.kind == "hang" else 1.0 - fault.rate if fault.kind == "error" else 1.0
+                p_cut = max(p_cut, fault.rate) if fault.kind == "cut" else p_cut
+                slowdown *= fault.slowdown(at)
+        median_s = profile.typical_ttft_s(input_tokens) * server.load() ** 2 * slowdown
+        return Prospect(p_ok, p_cut, median_s, max(profile.ttft_sigma, _LEAST_SIGMA), server.used(at))
 
     def _is_refusing(self, at: float, rate: float) -> bool:
         """A storm's victims share a crowd: they refuse in the same seconds."""
@@ -181,7 +219,7 @@ def _storm(server: _Server, luck: Luck, at: float) -> Fate:
 
 def _answer(server: _Server, request: Request, luck: Luck, at: float, slowdown: float, is_cut: bool) -> Fate:
     profile = server.profile
-    load = max(1.0, (server.in_flight + 1) / profile.saturates_at) if profile.saturates_at else 1.0
+    load = server.load()
     cached = server.cached_tokens(request, at)
     # A self-hosted server beyond its knee: every prompt waits for the others' prompts and for their tokens.
     usual_s = profile.typical_ttft_s(request.input_tokens - cached) * load * load

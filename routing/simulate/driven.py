@@ -42,6 +42,10 @@ class Driven:
             del self._running[key]
         self.router.observe(replace(outcome, reserved_tokens=tokens), now, facts)
 
+    def gave_up(self, facts: Facts, now: float) -> None:
+        """See `Routes.gave_up`."""
+        self.router.gave_up(facts.model)
+
     def may_retry(self, facts: Facts, now: float) -> bool:
         """See `Routes.may_retry`."""
         return self.router.may_retry(facts, now)

@@ -101,6 +101,7 @@ class Simulation:
             sticky=request.sticky,
             deadline_at=at + policy.deadline_s,
             first_token_at=at + policy.objective_s,
+            may_wait=False,  # there is no queue here
         )
         self._ask(_Call(request, facts, at + min(policy.patience_s, policy.deadline_s)), at)
 
@@ -259,6 +260,8 @@ class Simulation:
 
     def _finish(self, call: _Call, at: float, ending: Ending) -> None:
         request = call.request
+        if call.attempts and ending in ("failed", "no_candidate"):
+            self._routes.gave_up(call.facts, at)
         useful = request.input_tokens + request.output_tokens if ending == "ok" else 0
         self._records.append(
             CallRecord(

@@ -113,13 +113,13 @@ def table(summaries: Sequence[Summary], oracle: Summary | None = None) -> str:
         rows.append(
             (
                 one.name,
-                _percent(one.success_pct),
-                f"{one.objective_pct:.1f}",
+                _success_cell(one.success_pct),
+                percent(one.objective_pct, 1),
                 f"{one.ttft_p50_s:.2f} / {one.ttft_p95_s:.2f} / {one.ttft_p99_s:.2f}",
                 f"{one.cost_usd:.2f}",
                 ratio,
                 f"{one.waste_pct:.1f}",
-                f"{one.worst_success_pct:.0f} / {one.worst_objective_pct:.0f}",
+                f"{percent(one.worst_success_pct, 0)} / {percent(one.worst_objective_pct, 0)}",
                 str(one.rate_limited),
                 str(one.hedges),
             )
@@ -139,12 +139,18 @@ def fault_table(summaries: Sequence[Summary]) -> str:
 def _both(phase: Phase) -> str:
     if phase.success_pct is None or phase.objective_pct is None:
         return _NONE
-    return f"{_percent(phase.success_pct)} / {phase.objective_pct:.1f}"
+    return f"{_success_cell(phase.success_pct)} / {percent(phase.objective_pct, 1)}"
 
 
-def _percent(value: float) -> str:
-    """Two decimals where they matter; never 100 for what is not."""
-    return f"{value:.1f}" if value < 99.5 else "100" if value == 100 else f"{min(value, 99.99):.2f}"
+def percent(value: float, decimals: int) -> str:
+    """A share of 0..100 as people read it; never 100 for what is not."""
+    least_short = 10.0**-decimals
+    return f"{value if value >= 100 else min(value, 100 - least_short):.{decimals}f}"
+
+
+def _success_cell(value: float) -> str:
+    """Two decimals where they matter."""
+    return "100" if value == 100 else percent(value, 1 if value < 99.5 else 2)
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:

@@ -34,6 +34,10 @@ class Routes(Protocol):
         """An attempt ended, however that came."""
         ...
 
+    def gave_up(self, facts: Facts, now: float) -> None:
+        """A call has failed for good: it began nowhere, and nobody else is asked."""
+        ...
+
     def may_retry(self, facts: Facts, now: float) -> bool:
         """Whether the retry budget allows another attempt of this call. Asked once for each retry; a True spends."""
         ...

@@ -97,6 +97,9 @@ class Shell:
         if outcome.kind == "rate_limited" or (is_mostly_failing and outcome.kind != "ok"):
             self._cool_until[target] = now + _COOL_DOWN_S
 
+    def gave_up(self, facts: Facts, now: float) -> None:
+        """Nothing: what is copied here learns of attempts."""
+
     def may_retry(self, facts: Facts, now: float) -> bool:
         """Always: there is no budget."""
         return True

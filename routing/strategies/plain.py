@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from random import Random
 
 from routing.fit import is_tight, rank_last, unfit
-from routing.fleet import FORGIVABLE, Fleet
+from routing.fleet import Fleet
+from routing.obstacles import asked_in_need
 from routing.types import Candidate, Exclusion, Facts, Plan, Target
 
 
@@ -57,25 +58,25 @@ class Weighted:
 
 def _admitted(name: str, ordered: Sequence[Candidate], facts: Facts, fleet: Fleet, now: float) -> Plan:
     """The plan over these: those whose context is probably too small come last, with those that were asked before; if
-    only breakers stand in the way, nobody does.
+    only guesses stand in the way, nobody does.
     """
     fresh: list[Candidate] = []
     tried: list[Candidate] = []
-    shut: list[Candidate] = []
     excluded: list[Exclusion] = []
     for candidate in ordered:
         target = candidate.target
         obstacle = unfit(target, facts) or fleet[target.name].obstacle(facts.input_tokens, now)
         if obstacle is not None:
             excluded.append(Exclusion(target, *obstacle))
-            if obstacle[0] in FORGIVABLE:
-                shut.append(candidate)
         elif target.name in facts.tried or is_tight(target, facts):
             tried.append(candidate)
         else:
             fresh.append(candidate)
     if len(tried) > 1:
         tried.sort(key=lambda candidate: rank_last(candidate.target, facts))
-    if not (fresh or tried):
-        shut.sort(key=lambda candidate: candidate.target.name in facts.tried)
-    return Plan(name, (*fresh, *tried) or tuple(shut), tuple(excluded))
+    candidates = (*fresh, *tried)
+    if not candidates:
+        asked = asked_in_need(excluded, facts)
+        shut = [candidate for candidate in ordered if candidate.target.name in asked]
+        candidates = tuple(sorted(shut, key=lambda candidate: candidate.target.name in facts.tried))
+    return Plan(name, candidates, tuple(excluded))

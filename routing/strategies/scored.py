@@ -8,12 +8,13 @@ from typing import Final
 
 from routing.affinity import Affinity
 from routing.fit import is_tight, rank_last, unfit
-from routing.fleet import FORGIVABLE, Fleet, TargetState
+from routing.fleet import Fleet
 from routing.forecast import OutputForecast
 from routing.hedge import HUNG, INTERVAL_S, HedgeBudget, is_worth
-from routing.rating import as_estimate, score
+from routing.obstacles import asked_in_need
+from routing.rating import as_estimate
 from routing.score import Preset, Promise, Tariff
-from routing.timing import p_within
+from routing.strategies.member import Member
 from routing.types import (
     Basis,
     Candidate,
@@ -24,6 +25,7 @@ from routing.types import (
     Outcome,
     Plan,
     Rating,
+    Stakes,
     Target,
 )
 
@@ -36,17 +38,6 @@ _LOOK_EVERY_S: Final = 120.0
 _DEAREST_LOOK: Final = 4.0
 #: An objective that is missed already can't be kept: then the rest counts as if the call came now.
 _LEAST_LEFT: Final = 0.2
-
-
-class _Member:
-    __slots__ = ("candidate", "name", "state", "target", "tariff")
-
-    def __init__(self, target: Target, state: TargetState, tariff: Tariff, reason: str) -> None:
-        self.target = target
-        self.name = target.name
-        self.state = state
-        self.tariff = tariff
-        self.candidate = Candidate(target, reason)
 
 
 class Scored:
@@ -64,7 +55,8 @@ class Scored:
         self._preset = preset
         self._objective = objective
         self._members = [
-            _Member(target, fleet[target.name], Tariff(target, dearest), preset.name) for target in targets
+            Member(target, position, fleet[target.name], Tariff(target, dearest), preset.name)
+            for position, target in enumerate(targets)
         ]
         self._has_unfit = any(target.lacks or target.context_tokens is not None for target in targets)
         self._by_name = {member.target.name: member for member in self._members}
@@ -83,15 +75,15 @@ class Scored:
         tokens = facts.input_tokens + int(output_tokens)
         rated: list[Rating] = []
         strangers: list[Rating] = []
-        tried: list[_Member] = []
+        tried: list[Member] = []
         excluded: list[Exclusion] = []
         limit_s = self._limit_s(facts, now)
-        miss_usd, usual_usd = self._promise.price_usd, self._promise.reference_usd
+        preset, stakes = self._preset, self._promise.stakes
         warm_of = self._affinity.warm(facts.sticky, facts.input_tokens, now)
         most_in_flight = self._most_in_flight() if warm_of else 0.0
         has_unfit, has_tight = self._has_unfit, self._has_unfit or facts.is_outgrown
         cheapest = 0.0
-        for position, member in enumerate(self._members):
+        for member in self._members:
             if now >= member.state.listens_at:
                 member.state.listen(now)
             obstacle = (has_unfit and unfit(member.target, facts)) or member.state.obstacle(tokens, now)
@@ -102,9 +94,7 @@ class Scored:
             else:
                 warm = warm_of.get(member.name, 0) if member.state.in_flight <= most_in_flight else 0
                 cost = member.tariff.cost_usd(facts.input_tokens, warm, output_tokens)
-                rating = self._rate(
-                    position, member, facts, warm, output_tokens, cost, limit_s, miss_usd, usual_usd, now
-                )
+                rating = member.rate(preset, stakes, facts, warm, output_tokens, cost, limit_s, now)
                 if rating[-1]:
                     strangers.append(rating)
                     continue
@@ -122,7 +112,7 @@ class Scored:
         ratings = (*rated, *sorted(strangers))
         candidates = [self._members[rating[1]].candidate for rating in ratings]
         candidates += [member.candidate for member in tried]
-        basis = Basis(facts.stream, limit_s, miss_usd, usual_usd, ratings) if ratings else None
+        basis = Basis(facts.stream, limit_s, stakes, ratings) if ratings else None
         return Plan(self.name, tuple(candidates), tuple(excluded), basis)
 
     def _planned_anew(
@@ -140,10 +130,10 @@ class Scored:
             return None, None
         member, limit_s = self._by_name[first], self._limit_s(facts, sent_at)
         age_s = max(now - sent_at, 1e-3)
-        still_silent = 1.0 - self._p_within(member, facts, age_s, now)
+        still_silent = 1.0 - member.p_within(facts, age_s, now)
         p_late, left_s = 1.0, limit_s
         if age_s < limit_s:
-            p_late = min(1.0, (1.0 - self._p_within(member, facts, limit_s, now)) / max(still_silent, 1e-9))
+            p_late = min(1.0, (1.0 - member.p_within(facts, limit_s, now)) / max(still_silent, 1e-9))
             left_s = max(limit_s - age_s, 1e-3)
         elif still_silent > HUNG:
             return None, INTERVAL_S  # it is late already; only a hang is worth another attempt
@@ -155,9 +145,9 @@ class Scored:
         self._hedges.take(cost_usd, now)
         return backup.candidate, None
 
-    def _best_backup(self, facts: Facts, first: str, left_s: float, now: float) -> tuple[_Member | None, float, float]:
+    def _best_backup(self, facts: Facts, first: str, left_s: float, now: float) -> tuple[Member | None, float, float]:
         """Whose chance of answering in time is worth most beyond its cost; that chance, and the cost."""
-        best: tuple[_Member | None, float, float] = None, 0.0, 0.0
+        best: tuple[Member | None, float, float] = None, 0.0, 0.0
         best_gain = 0.0
         tokens, output_tokens = self.tokens(facts), self._forecast.expect(facts.max_output_tokens)
         for member in self._members:
@@ -166,27 +156,27 @@ class Scored:
             if unfit(member.target, facts) or member.state.obstacle(tokens, now) or member.state.is_stranger(now):
                 continue
             cost = member.tariff.cost_usd(facts.input_tokens, 0, output_tokens)
-            p_rescue = member.state.health.p_ok(now) * self._p_within(member, facts, left_s, now)
+            p_rescue = member.state.health.p_ok(now) * member.p_within(facts, left_s, now)
             gain = self._promise.price_usd * p_rescue - cost
             if gain > best_gain:
                 best, best_gain = (member, p_rescue, cost), gain
         return best
-
-    def _p_within(self, member: _Member, facts: Facts, limit_s: float, now: float) -> float:
-        median_s, sigma = member.state.health.ttft_s(facts.input_tokens, member.state.in_flight + 1, now)
-        return p_within(limit_s, median_s, sigma)
 
     def tokens(self, facts: Facts) -> int:
         """What an attempt of this call will probably count for at a provider."""
         return facts.input_tokens + int(self._forecast.expect(facts.max_output_tokens))
 
     def learn(self, outcome: Outcome, facts: Facts | None, now: float) -> None:
-        """Learn what is the model's to learn: how long answers are, how dear a miss is, which prompts are warm."""
+        """Learn what is the model's to learn: how long answers are, how dear a miss or a failure is, which prompts are
+        warm. A stream that was cut is a failure, though the rest may be asked for elsewhere.
+        """
         kind = outcome.kind
         if kind in ("rejected", "refused", "outrun", "gone"):
             return
         if outcome.ttft_s is not None and not outcome.is_ttft_told:
             self.saw_first_token(outcome.started_at + outcome.ttft_s, outcome.started_at, facts)
+        if kind in ("ok", "cut"):
+            self._promise.ended(kind == "cut")
         if kind == "ok" and facts is not None:
             self._forecast.learn(facts.max_output_tokens, outcome.output_tokens)
             self._affinity.served(facts.sticky, outcome.target, outcome.input_tokens, now)
@@ -200,14 +190,18 @@ class Scored:
         by = None if facts is None else facts.first_token_at
         self._promise.learn(at > (started_at + self._objective.ttft_s if by is None else by))
 
+    def gave_up(self) -> None:
+        """Learn that a call failed, whatever was tried: it began nowhere."""
+        self._promise.ended(is_failure=True)
+
     def warm_tokens(self, target: str, facts: Facts, now: float) -> int:
         """How much of a call's input a target probably still has."""
         return self._affinity.warm(facts.sticky, facts.input_tokens, now).get(target, 0)
 
     @property
-    def miss_usd(self) -> float:
-        """What missing the objective is reckoned to cost just now."""
-        return self._promise.price_usd
+    def stakes(self) -> Stakes:
+        """What missing the objective, and failing, is reckoned to cost just now."""
+        return self._promise.stakes
 
     def estimate(self, target: str, facts: Facts, now: float) -> Estimate:
         """What is expected of a target for this call."""
@@ -216,37 +210,9 @@ class Scored:
         warm = self.warm_tokens(target, facts, now) if is_free else 0
         output_tokens = self._forecast.expect(facts.max_output_tokens)
         cost = member.tariff.cost_usd(facts.input_tokens, warm, output_tokens)
-        promise, limit_s = self._promise, self._limit_s(facts, now)
-        rating = self._rate(
-            0, member, facts, warm, output_tokens, cost, limit_s, promise.price_usd, promise.reference_usd, now
-        )
+        limit_s = self._limit_s(facts, now)
+        rating = member.rate(self._preset, self._promise.stakes, facts, warm, output_tokens, cost, limit_s, now)
         return as_estimate(rating, limit_s, facts.stream)
-
-    def _rate(
-        self,
-        position: int,
-        member: _Member,
-        facts: Facts,
-        warm: int,
-        output_tokens: float,
-        cost_usd: float,
-        limit_s: float,
-        miss_usd: float,
-        usual_usd: float,
-        now: float,
-    ) -> Rating:
-        state, is_stream = member.state, facts.stream
-        health, used = state.health, 1.0 - state.pacer.spare
-        p_ok, p_cut = health.p_ok(now), health.p_cut(now)
-        if is_stream:
-            median_s, sigma = health.ttft_s(facts.input_tokens - warm, state.in_flight + 1, now)
-        else:
-            median_s, sigma = health.whole_s(facts.input_tokens - warm, output_tokens, now)
-        worth = score(
-            self._preset, is_stream, miss_usd, usual_usd, limit_s, cost_usd, p_ok, median_s, sigma, p_cut, used
-        )
-        is_stranger = state.in_flight > 0 and state.is_stranger(now)
-        return worth, position, member.name, cost_usd, p_ok, median_s, sigma, p_cut, used, is_stranger
 
     def _look_around(self, rated: list[Rating], facts: Facts, at_most_usd: float, now: float) -> None:
         """Now and then put a target first that nobody asked for a while: what is known of it is old."""
@@ -273,11 +239,8 @@ class Scored:
         return max(2.0, _MAX_OVERLOAD * total / len(self._members))
 
     def _panic(self, facts: Facts, excluded: list[Exclusion], now: float) -> Plan:
-        """Nobody may be asked. Those with a forgivable obstacle are asked all the same, the likeliest to answer first:
-        refusing the call would be a failure for certain.
-        """
-        shut = [item.target.name for item in excluded if item.reason in FORGIVABLE]
-        members = [self._by_name[name] for name in shut]
+        """Nobody may be asked, so those are whose obstacle is a guess, the likeliest to answer first."""
+        members = [self._by_name[name] for name in asked_in_need(excluded, facts)]
         members.sort(key=lambda member: (member.target.name in facts.tried, -member.state.health.p_ok(now)))
         return Plan(self.name, tuple(Candidate(member.target, "in need") for member in members), tuple(excluded))
 

@@ -254,7 +254,16 @@ def test_how_long_to_wait_for_room_and_whether_somebody_would_be_sent_there_all_
     waits = [fleet.wait_s(f"p/{name}", 0.0) for name in names]
     assert waits[0] > 0
     assert waits[1:] == [5.0, 7.0, 0.0, 0.0]
-    assert [fleet.is_askable(f"p/{name}", 0.0) for name in names] == [True, False, False, True, True]
+    assert [fleet.is_askable([f"p/{name}"], 0.0) for name in names] == [True, False, False, True, True]
+    assert fleet.is_askable([f"p/{name}" for name in names], 0.0)
+
+
+def test_an_open_breaker_says_how_long_and_a_probe_that_is_out_that_it_has_to_end() -> None:
+    one = state()
+    one.breaker.cool_down(5.0, 0.0)
+    assert one.obstacle(0, 1.0) == ("breaker open", 4.0)
+    one.began(0, 6.0)
+    assert one.obstacle(0, 6.5) == ("breaker open", None)
 
 
 def test_the_silence_of_a_well_known_target_is_judged_by_what_it_usually_needs() -> None:

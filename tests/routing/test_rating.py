@@ -9,9 +9,14 @@ KNOWN = (0.002, 0.9, 1.0, 0.4, 0.01, 0.0)
 
 
 def of(
-    preset: Preset, limit_s: float = 2.0, miss_usd: float = 0.1, usual_usd: float = 0.01, is_stream: bool = True
+    preset: Preset,
+    limit_s: float = 2.0,
+    miss_usd: float = 0.1,
+    usual_usd: float = 0.01,
+    is_stream: bool = True,
+    failure_usd: float = 0.0,
 ) -> float:
-    return score(preset, is_stream, miss_usd, usual_usd, limit_s, *KNOWN)
+    return score(preset, is_stream, (miss_usd, failure_usd, usual_usd), limit_s, *KNOWN)
 
 
 def test_without_an_objective_only_failures_and_cuts_are_risks() -> None:
@@ -30,7 +35,7 @@ def test_an_objective_that_falls_on_the_median_is_missed_by_half_of_the_answers(
 def test_fastest_weighs_the_mean_wait_and_no_money() -> None:
     waits = of(PRESETS["fastest"], usual_usd=0.01) - of(PRESETS["fastest"], usual_usd=0.0)
     assert waits == pytest.approx(100 * 0.01 * 1.0 * 2.718281828 ** (0.5 * 0.4**2))
-    assert score(PRESETS["fastest"], True, 0.1, 0.01, 2.0, 99.0, *KNOWN[1:]) == of(PRESETS["fastest"])
+    assert score(PRESETS["fastest"], True, (0.1, 0.0, 0.01), 2.0, 99.0, *KNOWN[1:]) == of(PRESETS["fastest"])
 
 
 def test_an_estimate_says_what_the_rating_knew() -> None:
@@ -52,5 +57,13 @@ def test_a_call_that_does_not_stream_is_answered_or_not_and_its_whole_time_is_it
 
 
 def test_the_last_room_is_dear() -> None:
-    full = score(PRESETS["balanced"], True, 0.1, 0.01, 2.0, *KNOWN[:-1], 1.0)
+    full = score(PRESETS["balanced"], True, (0.1, 0.0, 0.01), 2.0, *KNOWN[:-1], 1.0)
     assert full - of(PRESETS["balanced"]) == pytest.approx(2.0 * 0.01)
+
+
+@pytest.mark.parametrize("name", ["balanced", "cheapest", "fastest"])
+def test_a_promise_that_calls_succeed_makes_failures_and_cuts_dearer_under_every_preset(name: str) -> None:
+    preset = PRESETS[name]
+    assert of(preset, failure_usd=0.5) - of(preset) == pytest.approx(0.5 * (1 - 0.9 * 0.99))
+    whole = of(preset, failure_usd=0.5, is_stream=False) - of(preset, is_stream=False)
+    assert whole == pytest.approx(0.5 * 0.1)  # no stream, no cut

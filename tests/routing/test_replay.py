@@ -38,7 +38,7 @@ def test_the_strategy_in_force_is_scored_as_it_was(strategy: StrategyName) -> No
     assert plan.basis is not None
     (own,) = (one for one in alternatives(plan) if one.is_in_force)
     assert [one.estimate.score for one in own.standings] == sorted(rating[0] for rating in plan.basis.ratings)
-    assert own.miss_usd == plan.basis.miss_usd
+    assert own.miss_usd == plan.basis.stakes[0]
 
 
 def test_the_margin_is_by_how_much_a_target_lost() -> None:
@@ -94,3 +94,12 @@ def test_a_plan_that_only_asks_again_has_compared_nobody() -> None:
     plan = a_plan(hand(), tried=("p/slow", "p/quick"))
     assert len(plan.candidates) == 2
     assert alternatives(plan) == ()
+
+
+def test_what_a_failure_counts_as_by_a_promise_of_success_holds_for_each_strategy() -> None:
+    plain, strict = hand(), Play(Router({"chat": Group([SLOW, QUICK], "balanced", Objective(2.0, 0.95, 0.999))}))
+    strict.teach("slow", 1.5)
+    strict.teach("quick", 0.3)
+    without, with_it = by_name(a_plan(plain)), by_name(a_plan(strict))
+    for name in without:
+        assert with_it[name].standings[0].estimate.score > without[name].standings[0].estimate.score

@@ -60,3 +60,40 @@ def test_the_usual_cost_follows_what_calls_cost() -> None:
     for _ in range(1000):
         promise.saw_cheapest(0.02)
     assert promise.price_usd == pytest.approx(20 * 0.02, rel=0.01)
+
+
+def test_a_failure_is_dear_by_how_much_of_what_is_allowed_it_is() -> None:
+    strict, lax = (Promise(PRESETS["balanced"], Objective(success=success), 0.001) for success in (0.999, 0.9))
+    for promise in (strict, lax):
+        promise.ended(is_failure=True)
+    assert strict.failure_multiplier > 1.2 * lax.failure_multiplier > 20
+    risen = strict.failure_multiplier
+    for _ in range(2000):
+        strict.ended(is_failure=False)
+    assert 0.5 * risen < strict.failure_multiplier < risen
+
+
+def test_failures_move_their_price_alone_and_within_bounds() -> None:
+    promise = Promise(PRESETS["balanced"], Objective(success=0.999), 0.001)
+    late = promise.multiplier
+    for _ in range(1000):
+        promise.ended(is_failure=True)
+    assert promise.failure_multiplier == pytest.approx(250 * 0.05 / 0.001)
+    assert promise.multiplier == late
+    for _ in range(100_000):
+        promise.ended(is_failure=False)
+    assert promise.failure_multiplier == 1
+
+
+def test_no_failure_at_all_is_a_promise_that_one_failure_does_not_blow_up() -> None:
+    promise = Promise(PRESETS["balanced"], Objective(success=1.0), 0.001)
+    promise.ended(is_failure=True)
+    assert 20 < promise.failure_multiplier < 41
+
+
+@pytest.mark.parametrize("name", ["balanced", "cheapest"])
+def test_where_success_is_not_promised_failures_are_not_counted(name: str) -> None:
+    promise = Promise(PRESETS[name], Objective(), 0.001)
+    for _ in range(100):
+        promise.ended(is_failure=True)
+    assert promise.stakes == (20 * 0.001, 0.0, 0.001)

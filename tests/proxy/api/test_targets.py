@@ -153,3 +153,11 @@ async def test_a_model_that_only_takes_turns_is_explained_without_estimates() ->
     assert (said["strategy"], said["miss_usd"]) == ("round_robin", None)
     assert [one["price_source"] for one in said["candidates"]] == ["simulated"]
     assert [(one["place"], one["estimate"]) for one in said["candidates"]] == [(1, None)]
+
+
+async def test_an_explanation_says_what_a_failure_counts_as_where_success_is_promised() -> None:
+    promised = TWO.replace("strategy: balanced", "strategy: balanced, slo: {success: 99.9%}")
+    async with Rig(TWO).admin() as client, Rig(promised).admin() as strict:
+        without, with_it = await explain(client), await explain(strict)
+    assert (without["objective_success"], without["failure_usd"]) == (None, None)
+    assert (with_it["objective_success"], with_it["failure_usd"] > 0) == (0.999, True)

@@ -443,6 +443,35 @@ async def test_a_breaker_that_opens_is_nothing_to_wait_for() -> None:
     assert house.under_way == ["2"]
 
 
+async def test_a_target_that_is_full_is_waited_for_beside_one_whose_breaker_is_open() -> None:
+    house = House({"chat": {"a": 1, "b": None}})
+    await fill(house, "1")
+    house.fleet["p/b"].breaker.cool_down(60, house.time.clock.now)
+    await fill(house, "2", "3")
+    assert [at for at, _ in house.provider.under_way.values()] == ["a"]
+    assert house.admission.waiting == 2
+    house.end("1")
+    await settle()
+    assert house.provider.under_way["2"][0] == "a"
+    assert house.admission.waiting == 1
+
+
+async def test_a_breaker_that_lets_a_probe_through_lets_the_first_who_waits_through() -> None:
+    house = House({"chat": {"a": 1, "b": None}})
+    await fill(house, "1")
+    house.fleet["p/b"].breaker.cool_down(5, house.time.clock.now)
+    await fill(house, "2", "3")
+    await house.time.advance(5.1)
+    assert house.provider.under_way["2"][0] == "b"
+    assert house.admission.waiting == 1  # until the probe has ended, or there is room
+    tries = len(house.calls["3"].plans)
+    await house.time.advance(1.0)
+    assert len(house.calls["3"].plans) <= tries + 1
+    house.end("2")
+    await settle()
+    assert house.provider.under_way["3"][0] == "b"
+
+
 async def test_a_pace_that_the_config_sets_holds_for_those_who_wait() -> None:
     house = House(ONE)
     house.fleet["p/a"].pacer = type(house.fleet["p/a"].pacer)(2, None)  # two requests a minute

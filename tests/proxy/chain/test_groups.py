@@ -10,7 +10,7 @@ models:
   plain: {targets: [{provider: p, model: m}]}
   whole:
     strategy: weighted
-    slo: {ttft: 500ms, ttft_within: 90%}
+    slo: {ttft: 500ms, ttft_within: 90%, success: 99.9%}
     retries: {max_attempts: 2, max_ratio: 5%}
     targets:
       - provider: p
@@ -30,7 +30,7 @@ def group(model: str) -> Group:
 def test_what_the_config_says_of_a_model_reaches_routing() -> None:
     made = group("whole")
     (target,) = made.targets
-    assert (made.strategy, made.objective) == ("weighted", Objective(0.5, 0.9))
+    assert (made.strategy, made.objective) == ("weighted", Objective(0.5, 0.9, 0.999))
     assert (made.retries.max_attempts, made.retries.max_ratio) == (2, 0.05)
     assert (target.name, target.provider, target.model, target.weight) == ("p/m", "p", "m", 3)
     assert target.capacity == Capacity(60, 10_000, "auto")

@@ -11,7 +11,10 @@ TARGET = Target("a/m", "a", "m")
 def a_plan(ratings: int = 0, excluded: int = 0) -> Plan:
     rating = (0.0, 0, "a/m", 0.0, 1.0, 1.0, 0.4, 0.0, 0.0, False)
     return Plan(
-        "balanced", (), (Exclusion(TARGET, "drained"),) * excluded, Basis(True, 2.0, 0.1, 0.1, (rating,) * ratings)
+        "balanced",
+        (),
+        (Exclusion(TARGET, "drained"),) * excluded,
+        Basis(True, 2.0, (0.1, 0.0, 0.1), (rating,) * ratings),
     )
 
 

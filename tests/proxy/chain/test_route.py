@@ -1,3 +1,6 @@
+from collections.abc import Mapping, Sequence
+from random import Random
+
 import pytest
 
 from proxy.call import Answer, Call, Principal
@@ -9,6 +12,8 @@ from proxy.errors import (
     GatewayError,
 )
 from proxy.providers import Patience
+from proxy.wire.answer import ChatAnswer
+from routing import Facts, Fleet, Group, Plan, Router
 from tests.calls import ScriptedProvider, a_call
 from tests.routes import DOWN, OK, Bench, rejected
 
@@ -112,6 +117,61 @@ async def test_a_fallback_without_room_is_waited_for_as_well_as_the_model_itself
     _, error = await bench.ask()
     assert isinstance(error, AtCapacity)
     assert error.waits_s == {"a/m": 20.0, "big/l": 5.0}
+
+
+class Listening(Router):
+    """Remembers what it was asked and told."""
+
+    def __init__(self, groups: Mapping[str, Group], fleet: Fleet | None = None) -> None:
+        super().__init__(groups, fleet)
+        self.planned: list[Facts] = []
+        self.given_up: list[str] = []
+
+    def plan(self, facts: Facts, now: float, rng: Random) -> Plan:
+        self.planned.append(facts)
+        return super().plan(facts, now, rng)
+
+    def gave_up(self, model: str) -> None:
+        self.given_up.append(model)
+
+
+def listened(first: ChatAnswer | Exception, fallbacks: Sequence[Fallback] = ()) -> tuple[Bench, Listening]:
+    """A model whose only target answers so, and another one that answers well."""
+    bench = Bench([ScriptedProvider("a", [first])], fallbacks, ScriptedProvider("big", [OK]), router=Listening)
+    assert isinstance(bench.router, Listening)
+    return bench, bench.router
+
+
+async def test_a_call_that_was_at_a_target_waits_for_no_fallback_that_is_full() -> None:
+    bench, router = listened(DOWN, [Fallback("unavailable", "large")])
+    await bench.ask()
+    ends = router.planned[0], router.planned[-1]
+    assert [(facts.model, facts.may_wait) for facts in ends] == [("chat", True), ("large", False)]
+
+
+@pytest.mark.parametrize(
+    ("first", "fallbacks", "given_up"),
+    [
+        (DOWN, [], ["chat"]),
+        (rejected("rate_limited", 429), [], ["chat"]),
+        (DOWN, [Fallback("unavailable", "large")], ["chat"]),
+        (rejected(None), [], []),
+        (OK, [], []),
+    ],
+)
+async def test_routing_is_told_of_a_call_that_a_model_failed_by_its_targets_fault(
+    first: ChatAnswer | Exception, fallbacks: Sequence[Fallback], given_up: list[str]
+) -> None:
+    bench, router = listened(first, fallbacks)
+    await bench.ask()
+    assert router.given_up == given_up
+
+
+async def test_routing_is_told_of_no_failure_where_nobody_was_asked() -> None:
+    bench, router = listened(OK)
+    router.fleet["a/m"].drained_until = 7.0
+    await bench.ask()
+    assert router.given_up == []
 
 
 async def test_a_fallback_that_is_at_odds_with_the_request_hides_no_outage() -> None:

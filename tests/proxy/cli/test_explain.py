@@ -8,6 +8,8 @@ ANSWER = {
     "strategy": "balanced",
     "objective_ttft_s": 2.0,
     "miss_usd": 0.004,
+    "objective_success": None,
+    "failure_usd": None,
     "team_may_use_it": False,
     "candidates": [
         {
@@ -46,6 +48,11 @@ ANSWER = {
         },
     ],
 }
+
+
+def test_a_promise_of_success_and_what_a_failure_counts_as_by_it_are_told() -> None:
+    head = render({**ANSWER, "objective_success": 0.999, "failure_usd": 0.0125}).splitlines()[0]
+    assert head.endswith("; 99.9 % of the calls must succeed, and a failure counts as $0.012500 more")
 
 
 def test_an_answer_is_a_table_with_the_reason_for_each_place() -> None:

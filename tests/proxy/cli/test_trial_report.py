@@ -94,3 +94,12 @@ def test_a_program_is_told_all_of_it(objections: list[str], is_ok: bool) -> None
     assert model["new"]["shares_pct"] == {"p/a": 90.0, "p/b": 9.5}
     assert (model["oracle"]["cost_usd"], model["objections"]) == (1.0, objections)
     assert model["targets"][1]["price_usd_per_mtok"] is None
+
+
+def test_what_is_not_quite_all_is_not_shown_as_100() -> None:
+    nearly = a_trial(2.0, Phase("outage", 30_000, 99.996, 99.96, 0.5))
+    nearly = replace(nearly, summary=replace(nearly.summary, success_pct=99.996, worst_success_pct=99.97))
+    text = render([trial(new=nearly, oracle=nearly)], "conv", [])
+    assert line(text, "success %") == ["99.99"] * 2
+    assert line(text, "worst minute success %") == ["99.9"] * 2
+    assert line(text, "outage") == ["99.99", "/", "99.9,", "0.500"] * 2

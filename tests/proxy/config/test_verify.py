@@ -167,3 +167,15 @@ def test_data_of_a_wrong_shape_is_left_to_the_schema(data: object) -> None:
     assert all(
         finding.is_warning for has_price in (None, lambda provider, model: False) for finding in verify(data, has_price)
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "hint"),
+    [
+        ({"fallbacks": [{"model": "chat"}]}, "leave this one out"),
+        ({"strategy": "weighted", "targets": [{"provider": "p", "model": "m", "weight": 0}]}, "a weight above 0"),
+    ],
+)
+def test_a_contradiction_within_a_model_says_what_to_do(settings: dict[str, Any], hint: str) -> None:
+    [finding] = found(models=models(**settings))
+    assert hint in finding.hint

@@ -46,13 +46,22 @@ def test_a_parameter_that_nobody_knows_draws_a_warning_with_the_nearest_name_and
     assert "secret" not in f"{secret.message}{secret.hint}"
 
 
-@pytest.mark.parametrize("strategy", ["round_robin", "weighted", "cheapest", "fastest", None])
+@pytest.mark.parametrize("strategy", ["round_robin", "weighted", None])
 def test_an_objective_that_the_strategy_does_not_look_at_draws_a_warning(strategy: str | None) -> None:
     settings: dict[str, Any] = {"slo": {"ttft": "2h"}, "targets": []}
     settings |= {"strategy": strategy} if strategy else {}
     [finding] = check_objectives({}, {"chat": settings})
     assert (display_path(finding.path), finding.is_warning) == ("models.chat.slo", True)
     assert "balanced and reliable" in finding.message
+
+
+@pytest.mark.parametrize("strategy", ["cheapest", "fastest"])
+def test_of_an_objective_a_strategy_without_one_looks_at_success_alone(strategy: str) -> None:
+    settings: dict[str, Any] = {"strategy": strategy, "targets": []}
+    assert list(check_objectives({}, {"chat": {**settings, "slo": {"success": "99.9%"}}})) == []
+    [finding] = check_objectives({}, {"chat": {**settings, "slo": {"success": "99.9%", "ttft": "2s"}}})
+    assert (display_path(finding.path), finding.is_warning) == ("models.chat.slo.ttft", True)
+    assert "slo.success alone" in finding.message
 
 
 @pytest.mark.parametrize(

@@ -204,3 +204,41 @@ def test_every_standard_fault_is_met_by_those_it_strikes() -> None:
                 if cloud.peek(request, target, 0, at) != calm.peek(request, target, 0, at):
                     met.add((fault.name, target))
     assert met == {(fault.name, target) for fault in standard(hosted(), 3502.0) for target in fault.targets}
+
+
+def test_what_may_be_expected_is_what_happens_luck_aside() -> None:
+    for profile in self_hosted():
+        cloud = Cloud(self_hosted())
+        for _ in range(40):
+            cloud.send(REQUEST, profile.name, 0, 0.0)
+        firsts = sorted(
+            cloud.peek(replace(REQUEST, index=index), profile.name, 0, 60.0).first_s for index in range(999)
+        )
+        prospect = cloud.prospect(1000, 20, profile.name, 60.0)
+        assert prospect is not None
+        assert prospect.median_s == pytest.approx(firsts[499], rel=0.05)
+        assert (prospect.p_ok, prospect.p_cut) == (1, 0)
+
+
+def test_faults_are_to_be_expected_and_a_storm_is_luck() -> None:
+    for kind, expected in (
+        ("error", (0.75, 0, 0.5)),
+        ("cut", (1, 0.25, 0.5)),
+        ("hang", (0, 0, 0.5)),
+        ("slow", (1, 0, 2.0)),
+        ("storm", (1, 0, 0.5)),
+    ):
+        prospect = Cloud([exact("a")], [always(kind, "a", 0.25, 4.0)]).prospect(1000, 20, "a", 1.0)
+        assert prospect is not None
+        assert (prospect.p_ok, prospect.p_cut, prospect.median_s) == expected
+
+
+def test_nothing_is_to_be_expected_of_a_target_without_room() -> None:
+    cloud = Cloud([exact("a", rpm=2)])
+    assert cloud.prospect(1000, 20, "a", 0.0) is not None
+    cloud.send(REQUEST, "a", 0, 0.0)
+    half = cloud.prospect(1000, 20, "a", 0.0)
+    assert half is not None
+    assert half.used == 0.5
+    cloud.send(REQUEST, "a", 0, 0.0)
+    assert cloud.prospect(1000, 20, "a", 0.0) is None

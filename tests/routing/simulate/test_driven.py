@@ -4,8 +4,11 @@ import pytest
 
 from benchmarks.routing import foreseen, ours, run
 from benchmarks.traces import load
+from routing import Group, Objective, Price
 from routing.router import StrategyName
 from routing.simulate import CallPolicy, Summary, hosted, simulate, span_s, standard
+from routing.simulate.trial import Scene, Trial, try_group
+from tests.simulations import always, exact
 
 pytestmark = pytest.mark.timeout(240)  # whole traces, under coverage, on a machine that may be busy
 PROFILES = hosted()
@@ -72,3 +75,32 @@ def test_second_attempts_stay_within_their_share() -> None:
     hedged = run("hedged", ours(PROFILES, "balanced", 0.05), REQUESTS[:4000], PROFILES, FAULTS, seed=1)
     assert 0 < hedged.hedges < 0.06 * hedged.calls
     assert hedged.success_pct >= 99.9
+
+
+#: A cheap target of whose answers 3 % fail, and a sound one that costs five times as much.
+FLAKY, SOUND = exact("flaky", price=Price(0.1, 0.3)), exact("sound", price=Price(0.5, 1.5))
+
+
+def promised(success: float | None, kind: str, max_attempts: int, strategy: StrategyName = "balanced") -> Trial:
+    """How 6,000 calls fare, or the second half of them: by then what is to be learned is learned."""
+    group = Group([FLAKY.target, SOUND.target], strategy, Objective(2.0, 0.95, success))
+    scene = Scene(REQUESTS[:6000])
+    policy = CallPolicy(max_attempts=max_attempts)
+    return try_group("chat", group, [FLAKY, SOUND], scene, policy, [always(kind, "flaky", 0.03)])
+
+
+@pytest.mark.parametrize("strategy", ["balanced", "cheapest"])
+@pytest.mark.parametrize(("kind", "max_attempts"), [("cut", 4), ("error", 1)])
+def test_a_promise_of_success_is_kept_where_retries_do_not_keep_it(
+    kind: str, max_attempts: int, strategy: StrategyName
+) -> None:
+    without, kept = (promised(success, kind, max_attempts, strategy) for success in (None, 0.999))
+    assert without.summary.success_pct < 99
+    assert kept.summary.success_pct > 99.5  # what it took to learn included
+    assert 2 * kept.shares_pct["flaky"] < without.shares_pct["flaky"]
+
+
+def test_a_promise_of_success_costs_next_to_nothing_where_retries_keep_it() -> None:
+    without, kept = (promised(success, "error", 4) for success in (None, 0.999))
+    assert (without.summary.success_pct, kept.summary.success_pct) == (100, 100)
+    assert kept.summary.cost_usd < 1.1 * without.summary.cost_usd

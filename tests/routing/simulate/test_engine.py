@@ -52,6 +52,9 @@ class Counting:
         self.in_flight[outcome.target] -= 1
         self.ended_count += 1
 
+    def gave_up(self, facts: Facts, now: float) -> None:
+        self._tick(now)
+
     def may_retry(self, facts: Facts, now: float) -> bool:
         self._tick(now)
         return facts.input_tokens % 10 != 0
@@ -90,7 +93,7 @@ def test_routers_are_told_sizes_and_times_but_not_the_length_of_the_answer() -> 
     routes = ScriptedRoutes(BOTH, ["fast"])
     one_call(routes, BOTH, request=Request(0, 10.0, 1000, 20, max_output_tokens=64, sticky=7))
     assert routes.facts == [
-        Facts("chat", True, 1000, 64, sticky=7, deadline_at=130.0, first_token_at=12.0)  # objective 2 s, deadline 120 s
+        Facts("chat", True, 1000, 64, sticky=7, deadline_at=130.0, first_token_at=12.0, may_wait=False)
     ]
 
 
@@ -132,6 +135,17 @@ def test_the_budget_is_not_asked_when_no_attempt_is_left() -> None:
     routes = ScriptedRoutes(BOTH, ["fast", "slow"])
     one_call(routes, BOTH, [always("error", "fast")], CallPolicy(max_attempts=1))
     assert routes.retries == 100
+
+
+def test_the_router_is_told_of_a_call_that_was_tried_in_vain() -> None:
+    for kind, script, given_up in (
+        ("error", ["fast", "fast"], [True]),
+        ("error", ["fast", "slow"], []),
+        ("cut", ["fast"], []),
+    ):
+        routes = ScriptedRoutes(BOTH, script)
+        one_call(routes, BOTH, [always(kind, "fast")], CallPolicy(max_attempts=2))
+        assert [at > 0 for at in routes.given_up] == given_up
 
 
 def test_a_router_without_candidates_ends_the_call() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from routing.simulate.faults import Fault
 from routing.simulate.records import CallRecord
-from routing.simulate.report import fault_table, summarize, table
+from routing.simulate.report import fault_table, percent, summarize, table
 
 GOOD = CallRecord(0, 0.0, "ok", 0.5, 1.0, 0.01, 1000, 0, 1, 0, 0, "a")
 LATE = replace(GOOD, ttft_s=2.5)
@@ -87,3 +87,18 @@ def test_the_table_of_faults_has_a_column_for_each() -> None:
 def test_without_faults_there_is_no_table_of_them() -> None:
     assert fault_table([summarize("x", [GOOD])]) == "no faults"
     assert fault_table([]) == "no faults"
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "shown"),
+    [
+        (100.0, 2, "100.00"),
+        (99.996, 2, "99.99"),
+        (99.96, 1, "99.9"),
+        (99.7, 0, "99"),
+        (99.44, 1, "99.4"),
+        (0.0, 0, "0"),
+    ],
+)
+def test_a_share_is_rounded_but_never_up_to_all(value: float, decimals: int, shown: str) -> None:
+    assert percent(value, decimals) == shown

@@ -81,7 +81,9 @@ def test_when_all_cool_down_there_is_no_candidate_and_the_plan_says_why() -> Non
 
 
 def test_it_always_retries_and_never_hedges() -> None:
-    assert shell().may_retry(FACTS, 0.0)
+    routes = shell()
+    routes.gave_up(FACTS, 0.0)
+    assert routes.may_retry(FACTS, 0.0)
     assert shell().hedge(FACTS, Candidate(A, ""), 0.0, 1.0, Random(0)) == (None, None)
 
 

@@ -93,6 +93,20 @@ def test_a_context_that_is_surely_too_small_is_left_out_and_one_that_probably_is
 
 
 @pytest.mark.parametrize("strategy", [RoundRobin, Weighted])
+def test_a_target_that_is_only_full_is_waited_for_where_the_others_are_broken(
+    strategy: type[RoundRobin] | type[Weighted],
+) -> None:
+    targets = [a_target("full", capacity=Capacity(concurrency=1)), a_target("broken")]
+    fleet = joined(*targets)
+    fleet["p/full"].began(0, 0)
+    fail(fleet, "p/broken", 5)
+    plan = strategy(targets, fleet).plan(FACTS, 0.1, RNG)
+    assert (plan.candidates, len(plan.excluded)) == ((), 2)
+    again = Facts("chat", stream=False, tried=("p/full",))
+    assert names(strategy(targets, fleet).plan(again, 0.1, RNG).candidates) == ["broken"]
+
+
+@pytest.mark.parametrize("strategy", [RoundRobin, Weighted])
 def test_in_need_a_target_is_asked_again_only_after_all_others(strategy: type[RoundRobin] | type[Weighted]) -> None:
     targets = [a_target(name) for name in "abc"]
     fleet = joined(*targets)

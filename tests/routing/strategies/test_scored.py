@@ -137,6 +137,25 @@ def test_when_all_breakers_are_open_the_likeliest_to_answer_is_asked() -> None:
     assert {candidate.reason for candidate in plan.candidates} == {"in need"}
 
 
+def test_a_target_that_is_only_full_is_waited_for_where_the_others_are_broken() -> None:
+    hand = play("balanced", a_target("full", CHEAP, capacity=Capacity(concurrency=1)), QUICK)
+    hand.router.began("p/full", hand.facts(), 0)
+    for _ in range(5):
+        hand.outcome("quick", "failed", 1.0)
+    plan = hand.router.plan(hand.facts(), 2.5, hand.rng)
+    assert plan.candidates == ()
+    assert [item.reason for item in plan.excluded] == ["concurrency limit", "breaker open"]
+
+
+@pytest.mark.parametrize("facts", [{"tried": ("p/full",)}, {"may_wait": False}])
+def test_a_call_that_cannot_wait_any_more_is_sent_where_a_breaker_is_open(facts: dict[str, object]) -> None:
+    hand = play("balanced", a_target("full", CHEAP, capacity=Capacity(concurrency=1)), QUICK)
+    hand.router.began("p/full", hand.facts(), 0)
+    for _ in range(5):
+        hand.outcome("quick", "failed", 1.0)
+    assert names(hand.router.plan(hand.facts(**facts), 2.5, hand.rng).candidates) == ["quick"]
+
+
 def test_a_warm_prompt_draws_its_conversation_until_its_target_is_crowded() -> None:
     hand = play("balanced", a_target("a", Price(1.0, 1.0, 0.1)), a_target("b", Price(0.95, 1.0, 0.1)))
     hand.teach("a", 0.4)
