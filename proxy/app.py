@@ -258,6 +258,7 @@ class Gateway:
     async def _keep_house(self) -> None:
         retained_at = -inf
         while True:
+            self._grants.advance(time())  # where nobody calls, a period ends all the same
             credentials = (
                 (name, id, standing)
                 for name, provider in self._world.providers.items()

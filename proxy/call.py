@@ -114,6 +114,11 @@ class Attempt:
     upstream_id: object = None  #: what the provider calls its answer; whatever stood in that place
     service_tier: object = None  #: the same for how it was served
 
+    @property
+    def may_cost(self) -> bool:
+        """May it be billed, for all that is known by now? Not if it ended before a provider was at work."""
+        return self.outcome is None or self.may_be_billed or self.usage is not None or self.produced_tokens is not None
+
 
 TierName = Literal["simple", "middle", "hard"]
 
@@ -149,7 +154,8 @@ class Call:
     plans: list[Planned] = field(default_factory=list)  #: what routing answered, each time that it was asked
     usage: Usage | None = None  #: as reported for all attempts together; None while nothing was reported
     cost_nusd: int | None = None  #: of all attempts that have a price, in nano-dollars; None: there is none
-    began_at: float = 0.0  #: Unix time in seconds: when it is booked
+    began_at: float = 0.0  #: Unix time in seconds, in whole milliseconds: when it is booked
+    counted_at: float = 0.0  #: the same for quotas, of which no period begins again when the clock is set back
     booked_nusd: int | None = None  #: what it came to in the books, estimates included; None: it is not settled
     queued_s: float = 0.0  #: time spent in the queue, where that is over
     queued_at: float | None = None  #: monotonic seconds; since when it stands in the queue, None while it does not
@@ -169,8 +175,9 @@ class Call:
     on_last_byte: list[Callable[[], None]] = field(default_factory=list)
     #: Awaited just before the last byte goes out, behind these: records what the call came to. None: nobody does.
     record: Callable[[Call], Awaitable[object]] | None = None
-    #: Is what one more attempt may cost covered, whatever those before it will? Reserves it. None: nobody minds.
-    cover: Callable[[Call], bool] | None = None
+    #: Is what one more attempt may cost covered, whatever those before it will? Reserves it; it may have so many tokens
+    #: of input beyond the request's own. None: nobody minds.
+    cover: Callable[[Call, int], bool] | None = None
     closing: Closing = field(default_factory=Closing)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from math import inf
 
 from proxy.accounting.cost import Tariff
 from proxy.accounting.prices import PriceTable
@@ -38,6 +39,11 @@ class PriceBook:
         if tariff is not None and now_s >= tariff.until_s:
             tariff = self._tariffs[place] = self._look_up(place, now_s)
         return tariff
+
+    def next_tariff(self, model: str, target: str, now_s: float) -> Tariff | None:
+        """What it will cost when the tariff of now has run out; None if nobody knows, or it never does."""
+        tariff = self.tariff(model, target, now_s)
+        return None if tariff is None or tariff.until_s == inf else self._look_up((model, target), tariff.until_s)
 
     def _look_up(self, place: tuple[str, str], now_s: float) -> Tariff | None:
         prices = self._table.price_of(*self._priced[place], datetime.fromtimestamp(now_s, UTC))

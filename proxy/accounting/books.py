@@ -49,7 +49,9 @@ class Books:
     def retain(self, settings: RetainConfig, now_s: float) -> None:
         """Forget what is too old by now. Blocks; for a thread of its own. Raises StateFailed."""
         calls_from = self.calendar.day(now_s - settings.requests_s)
-        sums_from = self.calendar.day(now_s - settings.rollups_s)
+        # Quotas are counted from the sums at a start: those of the week and the month that it is stay.
+        needed = [self.calendar.span(per, now_s).first for per in get_args(Per)]
+        sums_from = min(self.calendar.day(now_s - settings.rollups_s), *needed)
         while self.store.retain(calls_from, sums_from, _RETAIN_STEP) == _RETAIN_STEP:
             pass
 

@@ -57,6 +57,13 @@ class Allowance:
         """What no call has reserved or used yet."""
         return max(0, self.size - self.used - self.reserved)
 
+    def raise_by(self, granted: int) -> None:
+        """From now on so much is granted: of what is larger for it the levels may be reached again."""
+        if granted > self.granted:
+            self.is_told = False
+        self.granted = granted
+        self.warned = min(self.warned, self.levels())
+
     def begin(self, begin_s: float, end_s: float, used: int) -> None:
         """A period begins, or counting does, with so much used already. What calls of before reserved is not its."""
         self.begin_s, self.end_s, self.used, self.reserved = begin_s, end_s, used, 0
@@ -169,13 +176,20 @@ class Quotas:
         if now_s < self._next_s:
             return
         self.tally.roll(now_s)
-        self._next_s = min((one.until_s for one in self._grants if one.until_s > now_s), default=inf)
+        self._gates.clear()  # keys come and go
+        ends = [one.until_s for one in self._grants if one.until_s > now_s]
+        self._next_s = min([self.tally.bounds("day")[1], *ends])  # no week and no month ends before
         for one in self:
             begin_s, end_s = self.tally.bounds(one.terms.per)
             if one.begin_s != begin_s:
                 one.begin(begin_s, end_s, self.tally.used(one.terms))
-            one.granted = sum(grant.amount for grant in self._grants if grant.raises(one.terms, now_s))
-            self._next_s = min(self._next_s, end_s)
+            one.raise_by(sum(grant.amount for grant in self._grants if grant.raises(one.terms, now_s)))
+
+    def counted_at(self, now_s: float) -> float:
+        """When a call counts that begins now (Unix time): now; if the clock was set back to a day that is over, as the
+        present one begins.
+        """
+        return max(now_s, self.tally.bounds("day")[0])
 
     def settled(self, team: str, key_name: str, model: str, began_s: float, nusd: int, tokens: int) -> None:
         """A call came to so much: it counts where it began."""

@@ -59,6 +59,8 @@ class Tally:
 
     def add(self, team: str, key_name: str, model: str, began_s: float, cost_nusd: int, tokens: int) -> None:
         """A call was settled. It counts where it began, as it does in the books. Cost: 1 µs."""
+        if began_s >= self._periods["day"].end_s:
+            self.roll(began_s)  # the first of its day to end; it may have been refused before anybody looked
         place = team, key_name, model
         for period in self._periods.values():
             if period.begin_s <= began_s < period.end_s:

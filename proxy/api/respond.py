@@ -168,11 +168,14 @@ class Exchange:
         """The last byte goes out now."""
         call = self.call
         self._finished = True
-        for step in call.on_last_byte:
-            step()
-        call.on_last_byte.clear()  # they hold on to the call
-        if call.record is not None:
-            await call.record(call)
+        try:
+            for step in call.on_last_byte:
+                step()
+            call.on_last_byte.clear()  # they hold on to the call
+            if call.record is not None:
+                await call.record(call)
+        except Exception as error:  # of the first fence: the answer is there, and whoever asked shall have it
+            _logger.exception("call %s: could not be settled before its last byte", call.id, exc_info=error)
 
     async def _write_stopped(self) -> None:
         """The exchange was stopped from outside."""

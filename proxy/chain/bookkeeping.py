@@ -55,7 +55,8 @@ class Bookkeeper:
 
     async def __call__(self, call: Call, next: Handler, /) -> Answer:
         """Go on, and see to the end."""
-        call.began_at = self._wall_clock()
+        call.began_at = int(self._wall_clock() * 1000) / 1000
+        call.counted_at = self._quotas.counted_at(call.began_at)
         call.record = self._record
         call.closing.callback(self._settle, call)
         return await next(call)
@@ -98,9 +99,9 @@ class Bookkeeper:
             nusd += one.cost_nusd
             tokens += one.tokens
         call.booked_nusd = nusd
-        payer = entry.payer
-        self._quotas.settled(payer.team, payer.key_name, call.model, began_ms / 1000, nusd, tokens)
-        return 0 if self._journal is None else self._journal.settle(entry)
+        payer, token = entry.payer, 0 if self._journal is None else self._journal.settle(entry)
+        self._quotas.settled(payer.team, payer.key_name, call.model, call.counted_at, nusd, tokens)
+        return token
 
     def _payer(self, call: Call) -> Payer:
         principal = call.principal

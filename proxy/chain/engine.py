@@ -114,7 +114,7 @@ class Engine:
                 if quest.is_repeated and not await self._may_retry(quest, first.target, now):
                     return failure
                 self._note_failover(quest, failure, first.target)
-            if call.cover is not None and call.attempts and not call.cover(call):
+            if call.attempts and not _is_covered(quest):
                 return failure or nobody(facts, plan.excluded, None)
             call.strategy = plan.strategy
             if model.is_hedged and quest.request.stream and not quest.request.text_so_far:
@@ -176,7 +176,7 @@ class Engine:
             if len(call.attempts) >= quest.max_attempts:
                 return None, None
             second, again_s = self._router.hedge(quest.facts, first, sent_at, self._clock(), self._rng)
-            if second is None or (call.cover is not None and not call.cover(call)):
+            if second is None or not _is_covered(quest):
                 return None, again_s
             return start(second.target, "hedge"), None
 
@@ -264,6 +264,12 @@ class Engine:
             failure.kind,
             next_target.name,
         )
+
+
+def _is_covered(quest: Quest) -> bool:
+    """Is what one more attempt may cost within its quotas? What is sent to rescue an answer is longer."""
+    call = quest.call
+    return call.cover is None or call.cover(call, quest.request.size_bytes - call.request.size_bytes)
 
 
 def _role_in(quest: Quest) -> Role:

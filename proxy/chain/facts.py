@@ -81,6 +81,12 @@ def output_cap_of(body: Mapping[str, object]) -> int | None:
     return _cap(body.get("max_completion_tokens")) or _cap(body.get("max_tokens"))
 
 
+def output_bound_of(body: Mapping[str, object]) -> int | None:
+    """The same where it must not be too low: of two, providers differ in which one they go by."""
+    caps = _cap(body.get("max_completion_tokens")), _cap(body.get("max_tokens"))
+    return max(caps[0] or 0, caps[1] or 0) or None
+
+
 def input_tokens_of(request: ChatRequest) -> int:
     """How many tokens the prompt has, roughly: by its size, without images and the like that are written as text."""
     size_bytes = request.size_bytes

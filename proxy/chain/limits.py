@@ -23,7 +23,7 @@ from limits.strategies import MovingWindowRateLimiter
 from proxy.accounting import Hold, Lengths, Limits, Meter, MeterName, Shortage, Window, shortage
 from proxy.call import Answer, Call, Handler
 from proxy.chain.facts import input_tokens_of, output_cap_of
-from proxy.errors import ClientGone, QuotaSpent, RateLimited
+from proxy.errors import BooksFull, ClientGone, QuotaSpent, RateLimited
 from proxy.observe import Metrics
 
 #: Nobody knows when one of the calls at once will have ended.
@@ -167,7 +167,7 @@ class Limiter:
                 hold = self._enter(call, gate, principal.team)
                 try:
                     return await next(call)
-                except QuotaSpent:
+                except (QuotaSpent, BooksFull):
                     hold.cancel(self._meters.clock())
                     raise
         return await next(call)

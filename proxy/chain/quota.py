@@ -7,10 +7,11 @@ came to is counted where it is booked (`bookkeeping.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import ceil
 from typing import Final
 
-from proxy.accounting import Allowance, Quotas, Raise, Reserve
+from proxy.accounting import Allowance, Ceiling, Quotas, Raise, Reserve
 from proxy.call import Answer, Call, Handler
 from proxy.chain.bookkeeping import Journal
 from proxy.chain.scale import Scale
@@ -73,7 +74,7 @@ class Spending:
         """Reserve, then go on. Raises QuotaSpent, and BooksFull."""
         principal = call.principal
         if principal is not None:
-            now_s = self._wall_clock()
+            now_s = call.began_at  # a call counts where it began, and that is where it reserves
             self._grants.advance(now_s)
             if self._quotas.gate(principal.team, principal.key_name, call.model):
                 self._enter(call, principal.team, principal.key_name, now_s)
@@ -96,12 +97,18 @@ class Spending:
             down = short.terms.downgrade_to
             if down is None or exempt is not None:
                 raise self._refuse(call, short, team, nusd if short.terms.unit == "usd" else tokens, now_s)
-            call.downgraded_from = call.downgraded_from or call.model
-            call.model, exempt = down, short
+            exempt = short
+            if call.model != down:
+                call.downgraded_from, call.model = call.model, down
         call.closing.callback(reserve.release)
         call.on_last_byte.append(reserve.release)
-        spend = _Spend(reserve, nusd, tokens)
-        call.cover = spend.cover
+        bound = partial(self._bound, scale.ceiling, input_tokens, output_tokens)
+        call.cover = _Spend(reserve, bound, exempt).cover
+
+    def _bound(self, ceiling: Ceiling, input_tokens: int, output_tokens: int, more_tokens: int) -> tuple[int, int]:
+        """Nano-dollars and tokens of one more attempt at most, with so many tokens of input more."""
+        input_tokens += more_tokens
+        return ceiling.nusd(input_tokens, output_tokens, self._wall_clock()), input_tokens + output_tokens
 
     def _refuse(self, call: Call, short: Allowance, team: str, amount: int, now_s: float) -> QuotaSpent:
         terms = short.terms
@@ -130,19 +137,21 @@ class Spending:
 class _Spend:
     """What a call has reserved so far, and what one more attempt adds."""
 
-    __slots__ = ("_covered", "_nusd", "_reserve", "_tokens")
+    __slots__ = ("_bound", "_covered", "_exempt", "_reserve")
 
-    def __init__(self, reserve: Reserve, nusd: int, tokens: int) -> None:
+    def __init__(
+        self, reserve: Reserve, bound: Callable[[int], tuple[int, int]], exempt: Allowance | None = None
+    ) -> None:
         self._reserve = reserve
-        self._nusd = nusd
-        self._tokens = tokens
+        self._bound = bound
+        self._exempt = exempt
         self._covered = 1  # attempts that may be billed
 
-    def cover(self, call: Call) -> bool:
+    def cover(self, call: Call, more_tokens: int) -> bool:
         """See `Call.cover`: attempts that surely cost nothing need none."""
-        wanted = 1 + sum(one.outcome is None or one.may_be_billed or one.usage is not None for one in call.attempts)
+        wanted = 1 + sum(one.may_cost for one in call.attempts)
         while self._covered < wanted:
-            if self._reserve.extend(self._nusd, self._tokens) is not None:
+            if self._reserve.extend(*self._bound(more_tokens), self._exempt) is not None:
                 return False
             self._covered += 1
         return True

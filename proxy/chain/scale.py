@@ -10,7 +10,7 @@ from typing import Final
 
 from proxy.accounting import Ceiling, PriceBook, Tariff
 from proxy.call import Call
-from proxy.chain.facts import output_cap_of
+from proxy.chain.facts import output_bound_of
 from proxy.chain.groups import name_target
 from proxy.config import Config
 
@@ -33,7 +33,7 @@ class Scale:
         say nothing).
         """
         request = call.request
-        cap = output_cap_of(request.body)
+        cap = output_bound_of(request.body)
         output_tokens = self.usual_output_tokens if cap is None else min(cap, self.max_output_tokens)
         return request.size_bytes, output_tokens * request.n
 
@@ -54,7 +54,9 @@ def _scale_of(model: str, config: Config, book: PriceBook) -> Scale:
 
 
 def _tariffs(book: PriceBook, places: Iterable[tuple[str, str]]) -> list[Tariff | None]:
-    return [book.tariff(model, target, time()) for model, target in places]
+    # Prices may go up by the time of day while a call waits: the next ones count too.
+    now_s = time()
+    return [find(model, target, now_s) for model, target in places for find in (book.tariff, book.next_tariff)]
 
 
 def _reached(model: str, config: Config) -> list[str]:

@@ -54,7 +54,7 @@ def entry_of(attempt: Attempt, call: Call, max_tokens: tuple[int, int]) -> Attem
     metering: Metering = "reported"
     bound_nusd: int | None = None
     if usage is None:
-        usage, metering, low, is_open = _guess(attempt, call)
+        usage, metering, low, is_open = _guess(attempt, call, max_tokens)
         high = _HIGH_PERCENT if metering == "estimated" else 100
         if is_open and attempt.price is not None:
             bound_nusd = attempt.price.bound_nusd(*max_tokens)
@@ -83,15 +83,15 @@ def entry_of(attempt: Attempt, call: Call, max_tokens: tuple[int, int]) -> Attem
     )
 
 
-def _guess(attempt: Attempt, call: Call) -> tuple[Usage, Metering, int, bool]:
+def _guess(attempt: Attempt, call: Call, max_tokens: tuple[int, int]) -> tuple[Usage, Metering, int, bool]:
     """Where nothing was reported: what was used, how that is known, how little it may cost (percent of it), and
-    whether it may be as much as a call can be.
+    whether it may be as much as a call can be. A guess is never above what was reserved.
     """
     if attempt.produced_tokens is not None:
-        usage = Usage(input_tokens_of(call.request), attempt.produced_tokens)
+        usage = Usage(input_tokens_of(call.request), min(attempt.produced_tokens, max_tokens[1]))
         is_whole = attempt is call.answered and call.error is None
         return usage, "estimated", _LOW_PERCENT, not is_whole
-    if attempt.may_be_billed:
+    if attempt.may_cost:  # also one that was cancelled a moment ago, and was not told yet
         return Usage(input_tokens_of(call.request), 0), "unmetered", 0, True
     return _NOTHING, "reported", 100, False
 

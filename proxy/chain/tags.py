@@ -12,6 +12,8 @@ HEADER: Final = b"x-waystation-tags"
 _VALUE: Final = re.compile(rb"[A-Za-z0-9_.:/@+ -]{1,64}")
 #: Values of one key that are told apart; those beyond are booked as `(other)`.
 _MAX_VALUES: Final = 1000
+#: No more tags of one call are looked at.
+_MAX_TAGS: Final = 50
 OTHER: Final = "(other)"
 _NONE: Final[Mapping[str, str]] = {}
 
@@ -29,7 +31,7 @@ class TagReader:
         if value is None or not self._seen:
             return _NONE
         tags = {}
-        for part in value.split(b","):
+        for part in value.split(b",", _MAX_TAGS)[:_MAX_TAGS]:
             key, _, said = part.partition(b"=")
             key, said = key.strip(), said.strip()
             seen = self._seen.get(key)

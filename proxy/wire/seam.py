@@ -119,7 +119,8 @@ class Seam:
             cap = body.get(name)
             if type(cap) is int:
                 body[name] = max(min(cap, _LEAST_TOKENS), cap - spent)
-        return replace(request, body=body, text_so_far=self._text)
+        size_bytes = request.size_bytes + len(orjson.dumps(resuming_messages(self._text, in_words=True)))
+        return replace(request, body=body, text_so_far=self._text, size_bytes=size_bytes)
 
     def go_on_exactly(self) -> None:
         """The rest begins where the text was cut: what looks like a repetition is none."""

@@ -9,6 +9,7 @@ from tests.house import tree
 #: The places where anything may be caught: file, function -> why. At most three.
 FENCES = {
     ("proxy/api/respond.py", "Exchange._answer"): "the answer writer: whatever breaks, the client gets an answer",
+    ("proxy/api/respond.py", "Exchange._finish"): "the same where its call is settled: the answer is there by then",
     (
         "proxy/cli/serve.py",
         "_reload",

@@ -88,3 +88,14 @@ def test_what_has_no_price_is_not_looked_up_again() -> None:
 def test_a_target_that_the_config_does_not_have_is_a_mistake_of_ours() -> None:
     with pytest.raises(KeyError):
         PriceBook(config(), PriceTable(), NIGHT_S).tariff("chat", "deepseek/deepseek-v4-pro", NIGHT_S)
+
+
+def test_the_next_price_is_known_before_its_time() -> None:
+    book = PriceBook(config(), PriceTable(), NIGHT_S)
+    soon = book.next_tariff("cheap", "deepseek/deepseek-v4-pro", NIGHT_S)
+    now = book.tariff("cheap", "deepseek/deepseek-v4-pro", NIGHT_S)
+    assert soon is not None
+    assert now is not None
+    assert (str(now.prices.rates.input), str(soon.prices.rates.input)) == ("0.66", "1.32")
+    assert book.next_tariff("chat", "openai/gpt-4o", NIGHT_S) is None
+    assert book.next_tariff("chat", "openai/gpt-99", NIGHT_S) is None

@@ -79,3 +79,14 @@ def test_what_is_too_old_is_forgotten(tmp_path: Path) -> None:
     assert books.reports.call("old") is None
     assert books.reports.call("new") is None
     books.close()
+
+
+def test_the_sums_of_the_present_month_are_kept_because_quotas_begin_with_them(tmp_path: Path) -> None:
+    books = opened(tmp_path)
+    now_s = books.calendar.begin_s(books.tally.span("month").first) + 20 * 86_400
+    books.journal.settle(settlement("a", began_ms=int(now_s - 15 * 86_400) * 1000))
+    books.close()
+    books = opened(tmp_path)
+    books.retain(RetainConfig.model_validate({"rollups": "1d"}), now_s)
+    assert [one.calls for one in books.reports.use(books.tally.span("month"))] == [1]
+    books.close()

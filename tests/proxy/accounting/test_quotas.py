@@ -162,3 +162,37 @@ def test_what_is_used_never_exceeds_a_quota_and_what_is_reserved_comes_back(
     assert money.reserved == 0
     assert money.used <= 1000
     assert not refused or max(bound for bound, _, _ in calls) > 0
+
+
+def test_periods_begin_even_where_nobody_has_quotas() -> None:
+    rig = Rig()
+    sunday = unix_s("2026-11-22T00:00:00")
+    rig.quotas.advance(sunday)
+    assert rig.quotas.tally.bounds("day")[0] == sunday
+
+
+def test_a_clock_that_is_set_back_makes_no_call_free() -> None:
+    rig = Rig(MONEY)
+    [money] = rig.quotas.of_team("search")
+    rig.quotas.advance(unix_s("2026-12-21T12:00:00"))  # a month ahead, by mistake
+    rig.quotas.advance(NOON)
+    rig.spend(600, at_s=rig.quotas.counted_at(NOON))
+    assert money.used == 600
+    rig.spend(1, at_s=NOON)  # one that began before all that counts in its own day
+    assert money.used == 600
+
+
+def test_of_a_quota_that_was_raised_the_levels_are_told_again() -> None:
+    rig = Rig(MONEY)
+    [money] = rig.quotas.of_team("search")
+    rig.spend(900)
+    rig.quotas.spent(money)
+    rig.quotas.grant([Raise("search", MONEY.name, 1000, NOON + 3600)])
+    rig.quotas.advance(NOON)
+    rig.spend(200)
+    rig.quotas.spent(money)
+    assert [level for _, level in rig.told] == [0.8, 1.0, 0.5, 1.0]
+    rig.quotas.advance(NOON + 3600)
+    rig.spend(1)
+    rig.quotas.spent(money)
+    assert [level for _, level in rig.told] == [0.8, 1.0, 0.5, 1.0, 0.8]

@@ -55,3 +55,12 @@ def test_a_clock_that_is_set_back_opens_no_period_again() -> None:
     assert used(tally)[0] == 500
     assert tally.span("day") == Span(date(2026, 11, 21), date(2026, 11, 22))
     assert tally.bounds("day") == (unix_s("2026-11-21T00:00:00"), unix_s("2026-11-22T00:00:00"))
+
+
+def test_the_first_call_of_a_day_counts_even_if_nobody_looked_before_it_ended() -> None:
+    tally = Tally(Calendar(UTC), NOON)
+    december = unix_s("2026-12-01T00:00:01")
+    tally.add("search", "ci", "chat", december, 5, 3)
+    assert used(tally) == (5, 3, 3)
+    tally.roll(december + 1)
+    assert used(tally) == (5, 3, 3)

@@ -1,4 +1,7 @@
+import asyncio
 from time import time
+
+import pytest
 
 from tests.gateways import ADMIN_KEY, CONFIG, KEY, OTHER_KEY, VIEWER_KEY, Rig, chat_body
 
@@ -63,3 +66,15 @@ async def test_a_spent_quota_refuses_a_call_and_takes_not_even_a_request_of_its_
             assert answer.headers["x-ratelimit-remaining-tokens"] == "100000"
     value = rig.metrics.registry.get_sample_value
     assert value("llm_quota_used_ratio", {"team": "search"}) == 1.0
+
+
+async def test_a_period_ends_where_nobody_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(QUOTAS)
+    rig.gateway._quotas.settled("search", "ci", "chat", time(), 1_500_000_000, 15)
+    value = rig.metrics.registry.get_sample_value
+    assert value("llm_quota_used_ratio", {"team": "search"}) == 1
+    monkeypatch.setattr("proxy.app.time", lambda: time() + 40 * 86_400)
+    rig.gateway.start()
+    await asyncio.sleep(0)
+    assert value("llm_quota_used_ratio", {"team": "search"}) == 0
+    await rig.gateway.aclose()

@@ -261,3 +261,20 @@ async def test_comments_do_not_pile_up_behind_a_client_that_does_not_read() -> N
     client.leave()
     await asyncio.wait_for(task, 1)
     assert sending == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_call_that_cannot_be_settled_is_answered_all_the_same(
+    stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def record(call: Call) -> None:
+        raise RuntimeError("the journal is broken")
+
+    async def handle(call: Call) -> Answer:
+        call.record = record
+        return await (stream_answer(ScriptedStream([HELLO, DONE])) if stream else json_answer())(call)
+
+    client, _ = await run(handle, stream=stream)
+    assert (client.status, client.body) == (200, HELLO + DONE if stream else b'{"ok":true}')
+    assert client.is_complete
+    assert "could not be settled before its last byte" in caplog.text

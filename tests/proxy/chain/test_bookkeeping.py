@@ -142,3 +142,14 @@ async def test_payers_without_tags_are_made_once() -> None:
     await rig.serve(a_call())
     await rig.serve(a_call())
     assert rig.notes.entries[1].payer is rig.notes.entries[3].payer
+
+
+async def test_calls_count_for_quotas_while_the_clock_is_set_back() -> None:
+    rig = Rig()
+    rig.quotas.advance(MORNING_S + 40 * 86_400)  # it was a month ahead for a moment
+    rig.quotas.advance(MORNING_S)
+    await rig.serve(a_call())
+    assert rig.used == 50
+    settlement = rig.notes.entries[1]
+    assert isinstance(settlement, Settlement)
+    assert settlement.began_ms == MORNING_MS

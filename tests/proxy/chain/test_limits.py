@@ -9,7 +9,7 @@ from limits.strategies import FixedWindowRateLimiter
 from proxy.accounting import Limits, MeterName
 from proxy.call import Answer, Attempt, Call, Principal
 from proxy.chain.limits import Limiter, Meters, duration
-from proxy.errors import ClientGone, RateLimited, UpstreamError
+from proxy.errors import BooksFull, ClientGone, RateLimited, UpstreamError
 from proxy.observe import Metrics
 from proxy.providers.ratelimits import read_rate_limits
 from proxy.wire.usage import Usage
@@ -417,3 +417,14 @@ async def test_sixty_four_at_once_never_get_more_than_there_is_and_leave_nothing
 
 def test_the_principal_of_these_tests_is_the_one_the_limits_are_for() -> None:
     assert (TEAM.team, TEAM.key_name) == CI
+
+
+async def test_a_call_that_the_books_have_no_room_for_uses_no_request() -> None:
+    rig = Rig({SEARCH: Limits(rpm=1)})
+
+    async def full(call: Call) -> Answer:
+        raise BooksFull("no room")
+
+    with pytest.raises(BooksFull):
+        await rig.limiter(a_call(), full)
+    await rig.begin()

@@ -43,6 +43,7 @@ class Rig:
         call = a_call(model)
         call.request.size_bytes = 100
         call.request.body["max_tokens"] = max_tokens
+        call.began_at = call.counted_at = self.now_s
         await self.layer(call, answer)
         return call
 
@@ -143,13 +144,13 @@ async def test_a_second_attempt_is_covered_only_if_the_first_may_be_billed_and_t
     assert call.cover is not None
     call.attempts.append(Attempt("a/m", "m", "a", 0.0, error="upstream_unavailable"))
     call.attempts[0].outcome = object()  # type: ignore[assignment]
-    assert call.cover(call)
+    assert call.cover(call, 0)
     assert rig.only.reserved == 200_000
     call.attempts[0].may_be_billed = True
-    assert call.cover(call)
+    assert call.cover(call, 0)
     assert rig.only.reserved == 400_000
     call.attempts.append(Attempt("a/m", "m", "a", 0.0, usage=Usage(1, 1)))
-    assert not call.cover(call)
+    assert not call.cover(call, 0)
     assert rig.only.reserved == 400_000
     await call.closing.aclose()
     assert rig.only.reserved == 0
@@ -182,3 +183,50 @@ async def test_a_new_day_begins_with_all_of_it() -> None:
     assert rig.only.used == 0
     await rig.begin()
     assert rig.only.reserved == 400_000
+
+
+async def test_a_stream_that_was_cut_may_be_billed_whether_or_not_it_said_so() -> None:
+    rig = Rig(money(0.0005))
+    call = await rig.begin()
+    assert call.cover is not None
+    call.attempts.append(Attempt("a/m", "m", "a", 0.0, error="upstream_error", produced_tokens=7))
+    call.attempts[0].outcome = object()  # type: ignore[assignment]
+    assert call.cover(call, 0)
+    assert rig.only.reserved == 400_000
+
+
+async def test_what_is_sent_to_rescue_an_answer_is_covered_too() -> None:
+    rig = Rig(money(0.0005))
+    call = await rig.begin()
+    assert call.cover is not None
+    call.attempts.append(Attempt("a/m", "m", "a", 0.0))
+    assert not call.cover(call, 101)
+    assert call.cover(call, 100)
+    assert rig.only.reserved == 500_000
+
+
+async def test_the_quota_that_sent_a_call_to_another_model_refuses_it_no_second_attempt() -> None:
+    rig = Rig(money(0.0003, downgrade_to="chat"))
+    await rig.end(await rig.begin(), 300)
+    call = await rig.begin()
+    assert call.cover is not None
+    call.attempts.append(Attempt("a/m", "m", "a", 0.0))
+    assert call.cover(call, 0)
+    assert rig.only.reserved == 400_000
+
+
+async def test_who_asks_for_the_model_that_others_are_sent_to_is_sent_nowhere() -> None:
+    rig = Rig(money(0.0003, downgrade_to="chat"))
+    await rig.end(await rig.begin(), 300)
+    assert (await rig.begin()).downgraded_from is None
+
+
+async def test_a_call_reserves_where_it_counts_even_if_midnight_comes_between() -> None:
+    rig = Rig(money(0.001))
+    call, midnight_s = a_call(), rig.quotas.tally.bounds("day")[1]
+    call.request.size_bytes, call.request.body["max_tokens"] = 100, 100
+    call.began_at = midnight_s - 0.001
+    rig.now_s = midnight_s + 0.001
+    await rig.layer(call, answer)
+    assert rig.only.end_s == midnight_s
+    assert rig.only.reserved == 200_000

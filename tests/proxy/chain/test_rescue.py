@@ -162,3 +162,18 @@ async def test_a_limit_that_strikes_in_mid_stream_is_waited_out() -> None:
     bench = rescuing([begun(TEXT[:20], end=limited)], whole(TEXT[20:]))
     await read(bench)
     assert bench.router.fleet["a/m"].pacer.is_blocked(bench.now)
+
+
+async def test_the_rest_is_asked_for_only_if_what_it_may_cost_is_covered_the_text_so_far_included() -> None:
+    bench, call = rescuing([begun(TEXT[:20])], whole(TEXT[20:])), a_call(stream=True)
+    asked: list[int] = []
+
+    def cover(call: Call, more_tokens: int) -> bool:
+        asked.append(more_tokens)
+        return False
+
+    call.cover = cover
+    _, got, error = await read(bench, call)
+    assert (text_of(got), error, len(call.attempts)) == (TEXT[:20], CUT, 1)
+    [more_tokens] = asked
+    assert 20 < more_tokens < 600

@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from time import time
 
 import pytest
@@ -11,12 +12,15 @@ from tests.gateways import KEY
 
 CONFIG = f"""
 version: 1
-providers: {{a: {{kind: openai, api_key: k-0123456789abcdef}}}}
+providers:
+  a: {{kind: openai, api_key: k-0123456789abcdef}}
+  deepseek: {{kind: openai, base_url: "https://api.deepseek.com/v1", api_key: k-0123456789abcdef}}
 models:
   cheap: {{targets: [{{provider: a, model: c, max_output: 1000, price_usd_per_mtok: {{input: 1, output: 2}}}}],
           fallbacks: [{{on: unavailable, model: dear}}]}}
   dear: {{targets: [{{provider: a, model: d, price_usd_per_mtok: {{input: 10, output: 20}}}}]}}
   small: {{targets: [{{provider: a, model: s, max_output: 1000, price_usd_per_mtok: {{input: 1, output: 2}}}}]}}
+  nightly: {{targets: [{{provider: deepseek, model: deepseek-v4-pro}}]}}
 teams: {{t: {{keys: [{{name: k, key: {KEY}}}]}}}}
 """
 
@@ -40,6 +44,7 @@ def test_a_call_may_come_to_the_dearest_target_that_it_can_fall_back_to() -> Non
         ({}, 1, USUAL_OUTPUT),
         ({"max_tokens": 50}, 1, 50),
         ({"max_completion_tokens": 70, "max_tokens": 50}, 1, 70),
+        ({"max_completion_tokens": 1, "max_tokens": 9000}, 1, 9000),  # providers that know the old name only
         ({"max_tokens": -5}, 1, USUAL_OUTPUT),
         ({"max_tokens": 10**12}, 1, MAX_OUTPUT),
         ({"max_tokens": 50}, 100, 5000),
@@ -53,3 +58,9 @@ def test_whatever_a_client_bounds_its_answer_by_the_reservation_is_bounded(
     call.request.body.update(body)
     call.request.n, call.request.size_bytes = n, 300
     assert scales()["dear"].tokens(call) == (300, expected)
+
+
+def test_a_price_that_goes_up_while_a_call_waits_is_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    night_s = datetime(2026, 11, 20, 0, 59, 59, tzinfo=UTC).timestamp()  # from one o'clock 0.66 dollars are 1.32
+    monkeypatch.setattr("proxy.chain.scale.time", lambda: night_s)
+    assert scales()["nightly"].ceiling.nusd(1000, 0, night_s) == 1000 * 1320

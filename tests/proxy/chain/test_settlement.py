@@ -61,7 +61,8 @@ def test_a_time_out_may_be_billed_and_nobody_knows_for_what() -> None:
 
 
 def test_a_refusal_surely_cost_nothing() -> None:
-    [entry] = settle(attempt(error="upstream_rejected"), error="upstream_rejected", is_answered=False).attempts
+    refused = attempt(error="upstream_rejected", outcome=object())
+    [entry] = settle(refused, error="upstream_rejected", is_answered=False).attempts
     assert (entry.metering, entry.cost_nusd, entry.high_nusd, entry.tokens) == ("reported", 0, 0, 0)
 
 
@@ -103,3 +104,14 @@ def test_what_is_no_plain_text_is_no_id(said: object) -> None:
 def test_a_long_id_is_cut() -> None:
     [entry] = settle(attempt(usage=Usage(1, 1), upstream_id="x" * 1000)).attempts
     assert entry.upstream_id == "x" * 200
+
+
+def test_an_attempt_that_is_still_being_called_off_may_be_billed() -> None:
+    winner = attempt(usage=Usage(1, 1), cost_nusd=3000, role="hedge")
+    entry, _ = settle(attempt(error="outrun"), winner).attempts
+    assert (entry.metering, entry.cost_nusd, entry.high_nusd) == ("unmetered", 100_000, 2_400_000)
+
+
+def test_an_estimate_is_never_above_what_was_reserved() -> None:
+    [entry] = settle(attempt(produced_tokens=5000)).attempts
+    assert (entry.metering, entry.visible_tokens) == ("estimated", 1000)

@@ -25,3 +25,9 @@ def test_a_key_has_a_bounded_number_of_values() -> None:
         assert read(reader, b"env=%d" % number) == {"env": str(number)}
     assert read(reader, b"env=one-more") == {"env": OTHER}
     assert read(reader, b"env=7") == {"env": "7"}
+
+
+def test_a_header_full_of_commas_is_not_read_to_its_end() -> None:
+    reader = TagReader(("env",))
+    assert read(reader, b"," * 49 + b"env=prod") == {"env": "prod"}
+    assert read(reader, b"," * 50 + b"env=prod") == {}
