@@ -47,6 +47,7 @@ from proxy.chain import (
     model_of,
     name_target,
     scales_of,
+    start_only,
     tier_rules_of,
 )
 from proxy.config import Config, ConfigFaults, Fault, Loaded
@@ -148,8 +149,8 @@ class Gateway:
             old = self._world
             if loaded.config == old.config:
                 return False
-            if loaded.config.state.url != old.config.state.url:
-                _logger.warning("config: state.url is read at start only: the database stays until a restart")
+            for name in start_only(old.config, loaded.config):
+                _logger.warning("config: %s is read at start only: it stays as it was until a restart", name)
             self._world = self._build(loaded, old.providers, old.config)
             self._admission.adapt(admission_of(loaded.config))
             self._webhook.aim(loaded.config.notify.webhook)
@@ -164,6 +165,7 @@ class Gateway:
     def start(self) -> None:
         """From now on do by the clock what has to be done. Needs a running event loop."""
         self._housekeeping = asyncio.create_task(self._keep_house())
+        self._housekeeping.add_done_callback(_tell_of_end)
 
     def stop_exchanges(self) -> int:
         """End every call that is still under way with an error it can retry on; how many there were."""
@@ -287,6 +289,11 @@ class Gateway:
             name_target(target) for settings in self._world.config.models.values() for target in settings.targets
         )
         self._meters.tidy()
+
+
+def _tell_of_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _logger.error("housekeeping has ended: alarms are not told any more, old calls not removed", exc_info=error)
 
 
 def _price_of(book: PriceBook, model: str, target: str) -> Tariff | None:

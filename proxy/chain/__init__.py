@@ -19,7 +19,7 @@ from proxy.chain.limits import Limiter, Meters
 from proxy.chain.quota import Grants, Spending
 from proxy.chain.route import Route
 from proxy.chain.scale import Scale, scales_of
-from proxy.chain.settings import admission_of, limits_of, model_of, tier_rules_of
+from proxy.chain.settings import admission_of, limits_of, model_of, start_only, tier_rules_of
 from proxy.chain.tags import TagReader
 from proxy.chain.tier import TierRule, Tiers
 from proxy.chain.trace import Trace, choose_request_id, new_id
@@ -88,5 +88,6 @@ __all__ = [
     "name_target",
     "new_id",
     "scales_of",
+    "start_only",
     "tier_rules_of",
 ]

@@ -38,6 +38,16 @@ def admission_of(config: Config) -> AdmissionSettings:
     return AdmissionSettings(settings.concurrency, settings.queue, settings.max_wait_s)
 
 
+def start_only(old: Config, new: Config) -> list[str]:
+    """Settings that differ and are read at the start alone."""
+    pairs = (
+        ("state.url", old.state.url, new.state.url),
+        ("state.journal", old.state.journal, new.state.journal),
+        ("accounting.timezone", old.accounting.timezone, new.accounting.timezone),
+    )
+    return [name for name, before, now in pairs if before != now]
+
+
 def model_of(name: str, settings: ModelConfig) -> Model:
     """What stands behind a configured model."""
     timeouts, retries = settings.timeouts, settings.retries

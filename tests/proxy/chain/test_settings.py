@@ -1,4 +1,4 @@
-from proxy.chain import admission_of, limits_of, model_of, tier_rules_of
+from proxy.chain import admission_of, limits_of, model_of, start_only, tier_rules_of
 from proxy.config.load import load_text
 from tests.gateways import KEY
 
@@ -51,3 +51,10 @@ def test_only_models_with_tiers_have_a_rule() -> None:
 def test_admission_is_as_the_server_says() -> None:
     found = admission_of(load_text(CONFIG, {}, "f").config)
     assert (found.concurrency, found.queue, found.max_wait_s) == (7, 8, 3.0)
+
+
+def test_what_is_read_at_the_start_alone_is_named_when_it_changes() -> None:
+    old = load_text(CONFIG, {}, "f").config
+    new = load_text(CONFIG + "accounting: {timezone: Europe/Berlin}\nstate: {journal: other}\n", {}, "f").config
+    assert start_only(old, old) == []
+    assert start_only(old, new) == ["state.journal", "accounting.timezone"]
