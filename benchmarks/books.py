@@ -1,5 +1,6 @@
 """`python -m benchmarks.books`: what the journal costs the event loop, how fast the ledger takes it in, and how soon a
-report is there. Works in a temporary directory, or in one below `--folder`; a million calls take 0.6 GB.
+report is there; with `--load`, what all of that costs a gateway at work (`bookload.py`). Works in a temporary
+directory, or in one below `--folder`; a million calls take 0.6 GB.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from datetime import UTC, date
 from pathlib import Path
 from random import Random
 from statistics import median, quantiles
-from time import perf_counter, process_time
+from time import perf_counter, process_time, time
 from typing import Final
 
 import uvloop
 
+from benchmarks.bookload import measure_load
 from proxy.accounting.journal import Journal
 from proxy.accounting.ledger import Ledger
 from proxy.accounting.periods import Calendar
@@ -53,10 +55,9 @@ _BATCH: Final = 2000
 _SECOND_ATTEMPTS: Final = 0.1
 
 
-def settlement(number: int, rng: Random, calls: int) -> Settlement:
+def settlement(began_ms: int, rng: Random) -> Settlement:
     """A call like many; one in ten took two attempts."""
-    began_ms = _FIRST_MS + number * _DAYS * _DAY_MS // calls
-    call_id = f"req_{rng.getrandbits(128):032x}"
+    call_id = f"req_{began_ms:012x}{rng.getrandbits(80):020x}"  # as `proxy.chain.new_id` makes it
     model = rng.choice(_MODELS)
     cost_nusd = rng.randrange(1_000_000)
     first = AttemptEntry(
@@ -70,7 +71,7 @@ def settlement(number: int, rng: Random, calls: int) -> Settlement:
         uncached_tokens=1000,
         visible_tokens=200,
         credential_id="1a2b3c4d",
-        upstream_id=f"chatcmpl-{number:029d}",
+        upstream_id=f"chatcmpl-{rng.getrandbits(116):029x}",
         service_tier="default",
         price_version="2026-11-01",
         is_answer=True,
@@ -96,13 +97,19 @@ def settlement(number: int, rng: Random, calls: int) -> Settlement:
     )
 
 
-def _intent(one: Settlement) -> Intent:
+def _instant(number: int, calls: int) -> int:
+    """When the call of this number began, in Unix milliseconds, if so many are spread over the month."""
+    return _FIRST_MS + number * _DAYS * _DAY_MS // calls
+
+
+def intent_of(one: Settlement) -> Intent:
+    """How the call began."""
     return Intent(one.call_id, one.request_id, one.began_ms, one.payer, one.model, one.is_stream, 10**6, 1000, 4000)
 
 
 async def measure_journal(journal: Journal, settlements: Sequence[Settlement]) -> Iterator[str]:
     """What a call costs on the loop, and how long its end waits for the write."""
-    intents = [_intent(one) for one in settlements]
+    intents = [intent_of(one) for one in settlements]
     began = perf_counter()
     for intent, one in zip(intents, settlements, strict=True):
         journal.intend(intent)
@@ -142,7 +149,7 @@ def measure_ingest(store: SqliteLedger, calls: int, rng: Random) -> str:
     """How fast the books grow, calls with their attempts."""
     calendar, took_s, rows = Calendar(UTC), 0.0, 0
     for at in range(0, calls, _BATCH):
-        settlements = [settlement(number, rng, calls) for number in range(at, min(calls, at + _BATCH))]
+        settlements = [settlement(_instant(number, calls), rng) for number in range(at, min(calls, at + _BATCH))]
         bookings = [Booking(one, calendar.period(one.began_ms / 1000)) for one in settlements]
         rows += sum(1 + len(one.attempts) for one in settlements)
         began = perf_counter()
@@ -190,27 +197,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.books", description=__doc__)
     parser.add_argument("--calls", type=int, default=1_000_000, help="calls in the books")
     parser.add_argument("--folder", type=Path, help="where to work; default: the system's temporary directory")
+    parser.add_argument("--load", type=int, metavar="SECONDS", help="only what books cost at work, for so long a rate")
+    parser.add_argument("--rates", type=int, nargs="+", default=(500, 5000), help="calls a second, with --load")
     options = parser.parse_args(arguments)
     rng = Random(1)
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        journal = Journal(folder / "journal")
-        few = [settlement(number, rng, 20_000) for number in range(min(20_000, options.calls))]
-        for line in uvloop.run(measure_journal(journal, few)):
-            print(line)
-        first = SqliteLedger(folder / "first.db")
-        print(measure_folding(journal, first, len(few)))
-        journal.close()
-        first.close()
         store = SqliteLedger(folder / "books.db")
-        print(measure_ingest(store, options.calls, rng))
-        store.fold((), [Booking(few[0], Calendar(UTC).period(few[0].began_ms / 1000))], Position())
-        for line in measure_reports(SqliteReports(folder / "books.db"), few[0].call_id):
-            print(line)
-        print(f"size: {(folder / 'books.db').stat().st_size / options.calls:,.0f} bytes a call")
+        for line in (_at_work if options.load else _apart)(folder, store, options, rng):
+            print(line, flush=True)
         store.close()
-        journal.release()
     return 0
+
+
+def _apart(folder: Path, store: SqliteLedger, options: argparse.Namespace, rng: Random) -> Iterator[str]:
+    """Each part by itself."""
+    calls = options.calls
+    journal = Journal(folder / "journal")
+    few = [settlement(_instant(number, 20_000), rng) for number in range(min(20_000, calls))]
+    yield from uvloop.run(measure_journal(journal, few))
+    first = SqliteLedger(folder / "first.db")
+    yield measure_folding(journal, first, len(few))
+    journal.close()
+    journal.release()
+    first.close()
+    yield measure_ingest(store, calls, rng)
+    store.fold((), [Booking(few[0], Calendar(UTC).period(few[0].began_ms / 1000))], Position())
+    yield from measure_reports(SqliteReports(folder / "books.db"), few[0].call_id)
+    yield f"size: {(folder / 'books.db').stat().st_size / calls:,.0f} bytes a call"
+
+
+def _at_work(folder: Path, store: SqliteLedger, options: argparse.Namespace, rng: Random) -> Iterator[str]:
+    """All of it in a gateway at work, whose books hold some calls."""
+    yield measure_ingest(store, options.calls, rng)
+    for rate in options.rates:
+        yield from measure_load(store, folder / str(rate), _made_now, rate, options.load)
+
+
+def _made_now(rng: Random) -> tuple[Intent, Settlement]:
+    made = settlement(int(time() * 1000), rng)
+    return intent_of(made), made
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -126,6 +126,8 @@ class Disk:
         self.room_bytes: int | None = None  #: None: as much as one likes
         self.can_sync = True
         self.can_truncate = True
+        self.on_write: Callable[[], object] = lambda: None  #: called by who writes
+        self.on_sync: Callable[[], object] = lambda: None
         self.synced = 0
         self.closed = 0
 
@@ -141,6 +143,7 @@ class _Segment:
         self._disk = disk
 
     def write(self, data: memoryview) -> int:
+        self._disk.on_write()
         room = self._disk.room_bytes
         if room == 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -155,6 +158,7 @@ class _Segment:
         self._file.truncate(size)
 
     def sync(self) -> None:
+        self._disk.on_sync()
         if not self._disk.can_sync:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         self._file.sync()

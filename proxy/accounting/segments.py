@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from proxy.state import Position, StateUnusable
 
-#: A segment is closed when it has grown to this; about 8,000 calls.
+#: A segment is closed when it has grown to this; about 14,000 calls.
 SEGMENT_BYTES: Final = 8 << 20
 _NAME: Final = re.compile(r"([0-9]{10})-[0-9a-f]{8}\.journal")
 _LOCK: Final = "lock"
@@ -140,7 +140,7 @@ class Opener(Protocol):
 
 
 class Appender:
-    """Writes to one segment after the other. For one thread, but for `position`."""
+    """Writes to one segment after the other. For one thread at a time, but for `position`."""
 
     def __init__(
         self, segments: Segments, retire: Callable[[SegmentFile], None], open_segment: Opener = DiskSegment
@@ -154,13 +154,18 @@ class Appender:
         self.file: SegmentFile | None = None  #: the segment being written; None before the first
         self.position = Position()  #: all before it is written
 
+    @property
+    def has_room(self) -> bool:
+        """Does the next append go to the segment as it is, with no other to be created?"""
+        return self.file is not None and not self._is_torn and self._size < SEGMENT_BYTES
+
     def append(self, data: bytes) -> SegmentFile:
         """Write whole frames; when it returns, they survive the end of this process. Returns where they went.
 
         Raises OSError; frames may then have been written or not, and may be written again.
         """
         file = self.file
-        if file is None or self._is_torn or self._size >= SEGMENT_BYTES:
+        if file is None or not self.has_room:
             file = self._begin()
         rest = memoryview(data)
         try:

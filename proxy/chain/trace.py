@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from random import getrandbits
+from time import time_ns
 from typing import Final
 
 from proxy.call import Answer, Attempt, Call, Handler
@@ -20,8 +21,11 @@ _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9
 
 
 def new_id() -> str:
-    """An id for a call: unique, and no caller had a say in it."""
-    return f"req_{getrandbits(128):032x}"  # seeded by the system; its own source costs a system call each time
+    """An id for a call: unique, and no caller had a say in it. It begins with the time, so that calls lie in the books'
+    indexes in the order in which they come: entering them at random takes twice the CPU.
+    """
+    # Chance is seeded by the system; its own source costs a system call each time.
+    return f"req_{time_ns() // 1_000_000:012x}{getrandbits(80):020x}"
 
 
 def choose_request_id(headers: Mapping[bytes, bytes], default: str) -> str:

@@ -156,6 +156,8 @@ async def _serve(source: Source, sockets: list[socket.socket], books: Books, reg
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    # How long a thread may keep the loop from going on: by default it is 5 ms, each time that the loop reads or writes.
+    sys.setswitchinterval(0.001)
 
     await orders.stop.wait()
     await _drain(gateway, listeners[0], orders.hurry)

@@ -35,6 +35,7 @@ from proxy.state.entries import (
     decode_entry,
     encode_entry,
     orphan_of,
+    peek_entry,
 )
 from proxy.state.registry import AuditRow, Author, ChangeRefused, Fingerprint, Grant, Registry, StoredKey
 from proxy.state.sqlite import SqliteLedger, backup_books
@@ -87,5 +88,6 @@ __all__ = [
     "encode_entry",
     "open_registry",
     "orphan_of",
+    "peek_entry",
     "sqlite_path",
 ]

@@ -4,7 +4,7 @@ keeps to the same protocols.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -61,11 +61,12 @@ class LedgerStore(Protocol):
         """How far the journal was folded."""
         ...
 
-    def fold(self, opened: Sequence[Intent], bookings: Sequence[Booking], position: Position) -> Folded:
+    def fold(self, opened: Sequence[Intent], bookings: Iterable[Booking], position: Position) -> Folded:
         """Enter a stretch of the journal up to `position`. A call that is in the books is not entered again, unless it
         was an orphan and is now settled: then what was assumed of it is reversed, and it is booked as it was.
+        `bookings` are looked at once, a few at a time, and may be made as they are.
 
-        Raises StateFailed or EntryRefused, having changed nothing.
+        Raises StateFailed or EntryRefused, having changed nothing; and what making a booking raises.
         """
         ...
 
@@ -122,7 +123,8 @@ class Span:
 @dataclass(frozen=True, slots=True)
 class Sums:
     """What some calls come to. A call is counted once, with the attempt that answered it, or else the last; source and
-    error are the call's, for all its attempts.
+    error are the call's, for all its attempts. The parts of tokens are those of an attempt, and of `wire/usage.py`,
+    which this room may not import.
     """
 
     calls: int = 0

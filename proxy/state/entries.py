@@ -1,14 +1,15 @@
 """What the books record of a call: that it was begun, and how it ended. Never a prompt, an answer or a key.
 
 An intent is entered before a provider is asked, a settlement when the call is over. Both are known by the call's own
-id, which the server made. Money is in whole nano-dollars, instants are Unix milliseconds. A field may be added if it
-has a default; none is renamed or removed, because journals of an earlier version are read too.
+id, which the server made. Money is in whole nano-dollars, instants are Unix milliseconds. A field may be added behind
+the others if it has a default; none is renamed, moved or removed, because journals of an earlier version are read too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any, Final, Literal, TypeVar
 
 import orjson
@@ -162,43 +163,94 @@ def orphan_of(intent: Intent, now_ms: int) -> Settlement:
 Entry = Intent | Settlement
 _T = TypeVar("_T")
 
-_INTENT: Final = b"I"
-_SETTLEMENT: Final = b"S"
-_KNOWN: Final[Mapping[type, frozenset[str]]] = {
-    cls: frozenset(one.name for one in fields(cls)) for cls in (Payer, Intent, AttemptEntry, Settlement)
-}
+_INTENT: Final = b"i"
+_SETTLEMENT: Final = b"s"
+#: The same in journals of version 0.1, whose entries are JSON objects.
+_INTENT_OBJECT: Final = b"I"
+_SETTLEMENT_OBJECT: Final = b"S"
+
+
+def _names(cls: type) -> tuple[str, ...]:
+    return tuple(one.name for one in fields(cls))
+
+
+_PAYER: Final = _names(Payer)
+_ATTEMPT: Final = _names(AttemptEntry)
+_OF_INTENT: Final = _names(Intent)[1:]  # behind the call's id
+_OF_SETTLEMENT: Final = _names(Settlement)[1:]
+_payer_values: Final = attrgetter(*_PAYER)
+_attempt_values: Final = attrgetter(*_ATTEMPT)
+_intent_values: Final = attrgetter(*_OF_INTENT)
+_settlement_values: Final = attrgetter(*_OF_SETTLEMENT)
+_PAYER_OF_INTENT: Final = _OF_INTENT.index("payer")
+_PAYER_OF_SETTLEMENT: Final = _OF_SETTLEMENT.index("payer")
+_ATTEMPTS: Final = _OF_SETTLEMENT.index("attempts")
 
 
 def encode_entry(entry: Entry) -> bytes:
-    """An entry as bytes: a letter for its kind, then JSON. Raises BadEntry if a number or a text can't be written so.
+    """An entry as bytes: a letter for its kind, the call's id as JSON, a line feed, and the values of its other fields
+    in their order as a JSON array, those of its payer and its attempts as arrays within.
 
-    Cost: 6 µs.
+    Raises BadEntry if a number or a text can't be written so. Cost: 1.5 µs.
     """
     try:
-        data = orjson.dumps(entry, option=orjson.OPT_STRICT_INTEGER)
-    except (TypeError, ValueError) as error:
+        payer = _payer_values(entry.payer)
+        if isinstance(entry, Intent):
+            kind, values = _INTENT, list(_intent_values(entry))
+            values[_PAYER_OF_INTENT] = payer
+        else:
+            kind, values = _SETTLEMENT, list(_settlement_values(entry))
+            values[_PAYER_OF_SETTLEMENT] = payer
+            values[_ATTEMPTS] = [_attempt_values(one) for one in entry.attempts]
+        data = orjson.dumps(values, option=orjson.OPT_STRICT_INTEGER)
+        return b"%b%b\n%b" % (kind, orjson.dumps(entry.call_id), data)
+    except (AttributeError, TypeError, ValueError) as error:
         raise BadEntry(f"call {entry.call_id}: {error}") from error
-    return (_INTENT if isinstance(entry, Intent) else _SETTLEMENT) + data
+
+
+def peek_entry(data: bytes) -> tuple[bytes, bool]:
+    """Which call an entry is of (the same bytes for the same call), and is it a settlement? Raises BadEntry if it is
+    no entry, but reads no more than its beginning. Cost: 0.3 µs.
+    """
+    kind, (key, feed, _) = data[:1], data[1:].partition(b"\n")
+    if feed and kind in (_INTENT, _SETTLEMENT):
+        return key, kind == _SETTLEMENT
+    entry = decode_entry(data)
+    return orjson.dumps(entry.call_id), isinstance(entry, Settlement)
 
 
 def decode_entry(data: bytes) -> Entry:
-    """The entry that `encode_entry` wrote, here or in another version. Raises BadEntry if it is none. Cost: 12 µs."""
+    """The entry that `encode_entry` wrote, here or in another version. Raises BadEntry if it is none. Cost: 5 µs."""
+    kind = data[:1]
     try:
-        members = orjson.loads(memoryview(data)[1:])
-        members["payer"] = _make(Payer, members["payer"])
-        if data[:1] == _INTENT:
-            return _make(Intent, members)
-        if data[:1] == _SETTLEMENT:
-            members["attempts"] = tuple([_make(AttemptEntry, one) for one in members["attempts"]])
-            return _make(Settlement, members)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if kind in (_INTENT, _SETTLEMENT):
+            call_id, _, values = data[1:].partition(b"\n")
+            return _of_array(kind, orjson.loads(call_id), orjson.loads(values))
+        if kind in (_INTENT_OBJECT, _SETTLEMENT_OBJECT):
+            return _of_object(kind, orjson.loads(data[1:]))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise BadEntry(f"not an entry: {type(error).__name__}") from error
     raise BadEntry("an entry of a kind that this version does not know")
 
 
-def _make(cls: type[_T], members: dict[str, Any]) -> _T:
-    try:
-        return cls(**members)
-    except TypeError:  # a later version has more to say
-        known = _KNOWN[cls]
-        return cls(**{name: value for name, value in members.items() if name in known})
+def _of_array(kind: bytes, call_id: str, values: list[Any]) -> Entry:
+    """An earlier version has less to say, and a later one more."""
+    if kind == _INTENT:
+        values[_PAYER_OF_INTENT] = Payer(*values[_PAYER_OF_INTENT][: len(_PAYER)])
+        return Intent(call_id, *values[: len(_OF_INTENT)])
+    values[_PAYER_OF_SETTLEMENT] = Payer(*values[_PAYER_OF_SETTLEMENT][: len(_PAYER)])
+    values[_ATTEMPTS] = tuple([AttemptEntry(*one[: len(_ATTEMPT)]) for one in values[_ATTEMPTS]])
+    return Settlement(call_id, *values[: len(_OF_SETTLEMENT)])
+
+
+def _of_object(kind: bytes, members: dict[str, Any]) -> Entry:
+    members["payer"] = _known(Payer, members["payer"])
+    if kind == _INTENT_OBJECT:
+        return _known(Intent, members)
+    members["attempts"] = tuple([_known(AttemptEntry, one) for one in members["attempts"]])
+    return _known(Settlement, members)
+
+
+def _known(cls: type[_T], members: dict[str, Any]) -> _T:
+    names = _names(cls)
+    return cls(**{name: value for name, value in members.items() if name in names})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -20,18 +21,16 @@ from proxy.state.sqlite_rows import (
     CALL_COLUMNS,
     MEASURES,
     Row,
-    SumsByKey,
-    add_to_sums,
+    SumsToAdd,
     attempt_rows,
     call_row,
     read_settlement,
     reversal,
-    sums_by_day,
 )
 from proxy.state.sqlite_schema import MODE, connect, open_database
 
-#: Settlements that are prepared at once: short enough that the event loop is not kept from running.
-_CHUNK: Final = 64
+#: Settlements that are prepared at once, in 0.5 ms: short enough that the event loop is not kept from running.
+_CHUNK: Final = 32
 _GROUP: Final = (
     *("team", "key_name", "cost_center", "model", "provider", "source", "error", "role", "metering", "tag"),
 )
@@ -60,6 +59,7 @@ _OPEN: Final = """
     INSERT OR IGNORE INTO open_calls SELECT ?1, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM calls WHERE call_id = ?1)"""
 _KNOWN: Final = """
     SELECT call_id, id, max(revision) FROM calls WHERE call_id IN (SELECT value FROM json_each(?)) GROUP BY call_id"""
+_CLOSE: Final = "DELETE FROM open_calls WHERE call_id = ?"
 _SET_META: Final = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 
 
@@ -78,18 +78,21 @@ class SqliteLedger:
             found = dict(connection.execute("SELECT name, value FROM meta").fetchall())
         return Position(found.get("journal_segment", ""), found.get("journal_offset", 0))
 
-    def fold(self, opened: Sequence[Intent], bookings: Sequence[Booking], position: Position) -> Folded:
-        """See `LedgerStore.fold`. Cost: 40 µs a call, and one sync of the disk."""
+    def fold(self, opened: Sequence[Intent], bookings: Iterable[Booking], position: Position) -> Folded:
+        """See `LedgerStore.fold`. Cost: 15 to 35 µs a call, by how many share a row of the sums, and one sync of the
+        disk.
+        """
         with self._writing() as connection:
             connection.executemany(_OPEN, [(one.call_id, one.began_ms, encode_entry(one)) for one in opened])
             batch = _Batch(connection)
-            for at in range(0, len(bookings), _CHUNK):
-                batch.add(bookings[at : at + _CHUNK])
+            rest = iter(bookings)
+            while chunk := list(islice(rest, _CHUNK)):
+                batch.add(chunk)
             batch.add_sums()
             connection.executemany(
                 _SET_META, (("journal_segment", position.segment), ("journal_offset", position.offset))
             )
-        return Folded(batch.booked, batch.adjusted, len(bookings) - batch.booked - batch.adjusted)
+        return Folded(batch.booked, batch.adjusted, batch.ignored)
 
     def open_calls(self, began_before_ms: int, limit: int) -> Sequence[Intent]:
         """See `LedgerStore.open_calls`."""
@@ -141,10 +144,10 @@ class _Batch:
     """What one transaction enters."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self.booked = self.adjusted = 0
+        self.booked = self.adjusted = self.ignored = 0
         self._connection = connection
         self._number = int(connection.execute("SELECT ifnull(max(id), 0) FROM calls").fetchone()[0])
-        self._sums: SumsByKey = {}
+        self._sums = SumsToAdd()
         self._calls: list[Row] = []
         self._attempts: list[Row] = []
 
@@ -158,38 +161,39 @@ class _Batch:
             if call_id not in known:
                 self._book(booking, 0)
                 self.booked += 1
+                known[call_id] = self._number, 0
             else:
                 number, revision = known[call_id]
                 assumed = None
                 if not settlement.is_orphan:
                     assumed = fresh.get(call_id) or read_settlement(self._connection, number)
                 if assumed is None or not assumed.is_orphan:
+                    self.ignored += 1
                     continue
                 self._book(Booking(reversal(assumed), booking.period), revision + 1, -1)
                 self._book(booking, revision + 2)
                 self.adjusted += 1
+                known[call_id] = self._number, revision + 2
             fresh[call_id] = settlement
-            known[call_id] = (self._number, 0 if call_id not in known else known[call_id][1] + 2)
         self._flush(bookings)
 
     def add_sums(self) -> None:
-        self._connection.executemany(_ADD_TO_HOUR, ((*key, *amounts) for key, amounts in self._sums.items()))
-        days = sums_by_day(self._sums)
-        self._connection.executemany(_ADD_TO_DAY, ((*key, *amounts) for key, amounts in days.items()))
+        hours, days = self._sums.rows()
+        self._connection.executemany(_ADD_TO_HOUR, hours)
+        self._connection.executemany(_ADD_TO_DAY, days)
 
     def _book(self, booking: Booking, revision: int, count: int = 1) -> None:
         settlement, period = booking
         self._number += 1
+        attempts = attempt_rows(self._number, settlement)
         self._calls.append(call_row(self._number, revision, count, settlement, period))
-        self._attempts += attempt_rows(self._number, settlement)
-        add_to_sums(self._sums, settlement, count, period)
+        self._attempts += attempts
+        self._sums.add(settlement, count, period, attempts)
 
     def _flush(self, bookings: Sequence[Booking]) -> None:
         self._connection.executemany(_INSERT_CALL, self._calls)
         self._connection.executemany(_INSERT_ATTEMPT, self._attempts)
-        self._connection.executemany(
-            "DELETE FROM open_calls WHERE call_id = ?", [(booking.settlement.call_id,) for booking in bookings]
-        )
+        self._connection.executemany(_CLOSE, [(booking.settlement.call_id,) for booking in bookings])
         self._calls.clear()
         self._attempts.clear()
 

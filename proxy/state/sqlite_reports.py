@@ -26,7 +26,7 @@ from proxy.state.base import (
     Use,
 )
 from proxy.state.entries import Settlement
-from proxy.state.sqlite_rows import AMOUNTS, MEASURES, SumsByKey, add_to_sums, read_settlement
+from proxy.state.sqlite_rows import AMOUNTS, MEASURES, SumsToAdd, attempt_rows, read_settlement
 from proxy.state.sqlite_schema import connect
 
 #: What a line's period is made of; never an outsider's word.
@@ -138,14 +138,16 @@ class SqliteReports:
     ) -> Sequence[Late]:
         """See `LedgerReports.late`. Cost: 50 µs a call."""
         where = _known(by, where)
-        found: dict[int, SumsByKey] = {}
+        found: dict[int, SumsToAdd] = {}
         with self._reading() as connection:
             for number, count, hour, day, began_ms in connection.execute(_LATE, _days(span)).fetchall():
-                sums = found.setdefault(began_ms // _HOUR_MS * _HOUR_S, {})
-                add_to_sums(sums, read_settlement(connection, number), count, Period(hour, day))
+                sums = found.setdefault(began_ms // _HOUR_MS * _HOUR_S, SumsToAdd())
+                settlement = read_settlement(connection, number)
+                sums.add(settlement, count, Period(hour, day), attempt_rows(number, settlement))
         lines: dict[tuple[int, str, tuple[str, ...]], tuple[int, ...]] = {}
         for began_hour, sums in sorted(found.items()):
-            for (key, hour, day, *values), amounts in sums.items():
+            for key, hour, day, *row in sums.rows()[0]:
+                values, amounts = row[: len(DIMENSIONS)], row[len(DIMENSIONS) :]
                 named = dict(zip(DIMENSIONS, values, strict=True))
                 if key == tag_key and all(named[name] == value for name, value in where.items()):
                     at = (began_hour, _period_of(granularity, hour, day), tuple(named[name] for name in by))

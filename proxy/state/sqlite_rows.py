@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import fields, replace
-from operator import attrgetter
+from operator import add, attrgetter
 from typing import Any, Final
 
 import orjson
@@ -13,7 +14,7 @@ from proxy.state.base import Period, Sums
 from proxy.state.entries import AttemptEntry, Payer, Settlement
 
 #: A row, in the order of its columns.
-Row = tuple[object, ...]
+Row = tuple[Any, ...]
 
 CALL_COLUMNS: Final = (
     *("id", "call_id", "revision", "count", "request_id", "hour", "day", "began_ms", "ended_ms"),
@@ -27,13 +28,13 @@ MEASURES: Final = tuple(one.name for one in fields(Sums))
 AMOUNTS: Final = MEASURES[3:]
 
 _attempt_values: Final = attrgetter(*_ATTEMPT_FIELDS)
-_amounts_of: Final = attrgetter(*AMOUNTS)
+#: Where an attempt's row has them: behind call and position, in the order of Sums.
+_AMOUNTS_AT: Final = slice(ATTEMPT_COLUMNS.index(AMOUNTS[0]), ATTEMPT_COLUMNS.index(AMOUNTS[-1]) + 1)
+_PROVIDER_TO_METERING: Final = slice(ATTEMPT_COLUMNS.index("provider"), ATTEMPT_COLUMNS.index("metering") + 1)
 _NO_AMOUNTS: Final = (0,) * len(AMOUNTS)
 
-_Group = tuple[str, str, str, str, str, str, str, str, str]
-#: tag_key, hour, day, team, key_name, cost_center, model, provider, source, error, role, metering, tag
-SumKey = tuple[str, int, str, str, str, str, str, str, str, str, str, str, str]
-SumsByKey = dict[SumKey, tuple[int, ...]]
+#: Measures, in the order of Sums, by what they are kept by.
+_Sums = dict[Row, tuple[int, ...]]
 
 
 def call_row(number: int, revision: int, count: int, settlement: Settlement, period: Period) -> Row:
@@ -81,40 +82,43 @@ def reversal(settlement: Settlement) -> Settlement:
     return replace(settlement, saved_nusd=-settlement.saved_nusd, attempts=attempts)
 
 
-def add_to_sums(sums: SumsByKey, settlement: Settlement, count: int, period: Period) -> None:
-    """Add a call and its attempts to the sums, once for all calls and once for each of its tags."""
-    payer, answered = settlement.payer, settlement.answered
-    hour, day = period
-    team, key_name, cost_center, model = payer.team, payer.key_name, payer.cost_center, settlement.model
-    source, error = settlement.source, settlement.error or ""
-    parts: list[tuple[_Group, tuple[int, ...]]] = [
-        (
-            (team, key_name, cost_center, model, one.provider, source, error, one.role, one.metering),
-            (*((count, settlement.saved_nusd) if at == answered else (0, 0)), count, *_amounts_of(one)),
+class SumsToAdd:
+    """What some calls add to the sums. Calls that agree in all that sums are kept by, tags included, are added up
+    first; what each adds up to then goes to the rows of its hour, its day and its tags.
+    """
+
+    def __init__(self) -> None:
+        self._groups: _Sums = {}
+
+    def add(self, settlement: Settlement, count: int, period: Period, attempts: Sequence[Row]) -> None:
+        """Add a call (`count` 1), or take one back (-1, and its amounts are negative); `attempts` are its rows."""
+        payer, answered = settlement.payer, settlement.answered
+        call = (
+            *(period, payer.team, payer.key_name, payer.cost_center, settlement.model),
+            *(settlement.source, settlement.error or "", tuple(payer.tags.items())),
         )
-        for at, one in enumerate(settlement.attempts)
-    ]
-    if answered is None:
-        nobody = (team, key_name, cost_center, model, "", source, error, "", "")
-        parts = [(nobody, (count, settlement.saved_nusd, 0, *_NO_AMOUNTS))]
-    for tag_key, tag in {**payer.tags, "": ""}.items():
-        for group, amounts in parts:
-            _add(sums, (tag_key, hour, day, *group, tag), amounts)
+        for at, row in enumerate(attempts):
+            counted = (count, settlement.saved_nusd) if at == answered else (0, 0)
+            _add(self._groups, (*call, *row[_PROVIDER_TO_METERING]), (*counted, count, *row[_AMOUNTS_AT]))
+        if not attempts:
+            _add(self._groups, (*call, "", "", ""), (count, settlement.saved_nusd, 0, *_NO_AMOUNTS))
+
+    def rows(self) -> tuple[list[Row], list[Row]]:
+        """Rows for sums_hour and for sums_day: their keys, and what is to be added."""
+        hours: _Sums = {}
+        days: _Sums = {}
+        for group, amounts in self._groups.items():
+            (hour, day), team, key_name, cost_center, model, source, error, tags, provider, role, metering = group
+            who = (team, key_name, cost_center, model, provider, source, error, role, metering)
+            for tag_key, tag in {**dict(tags), "": ""}.items():
+                _add(hours, (tag_key, hour, day, *who, tag), amounts)
+                _add(days, (tag_key, day, *who, tag), amounts)
+        return [(*key, *sums) for key, sums in hours.items()], [(*key, *sums) for key, sums in days.items()]
 
 
-def _add(sums: SumsByKey, key: SumKey, amounts: tuple[int, ...]) -> None:
+def _add(sums: _Sums, key: Row, amounts: tuple[int, ...]) -> None:
     before = sums.get(key)
-    sums[key] = amounts if before is None else tuple([a + b for a, b in zip(before, amounts, strict=True)])
-
-
-def sums_by_day(sums: SumsByKey) -> dict[tuple[str, ...], tuple[int, ...]]:
-    """Sums by hour, as sums by day."""
-    days: dict[tuple[str, ...], tuple[int, ...]] = {}
-    for (tag_key, _, *rest), amounts in sums.items():
-        key = (tag_key, *rest)
-        before = days.get(key)
-        days[key] = amounts if before is None else tuple([a + b for a, b in zip(before, amounts, strict=True)])
-    return days
+    sums[key] = amounts if before is None else tuple(map(add, before, amounts))
 
 
 def read_settlement(connection: sqlite3.Connection, number: int) -> Settlement:

@@ -1,5 +1,6 @@
 import pytest
 
+from benchmarks import bookload
 from benchmarks.books import main
 
 
@@ -28,3 +29,13 @@ def test_every_figure_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         "report by model and hour",
         "size",
     ]
+
+
+def test_what_books_cost_at_work_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bookload, "_CALL_S", 0.01)
+    assert main(["--calls", "100", "--load", "1", "--rates", "60", "90"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = [f"at {rate} calls/s, {name}" for rate in (60, 90) for name in ("a call", "entries", "waits", "stalls")]
+    assert [line.split(":")[0] for line in lines] == ["100 calls into the books", *names]

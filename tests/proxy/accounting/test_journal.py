@@ -1,11 +1,14 @@
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 
 import pytest
 
 from proxy.accounting import journal as module
+from proxy.accounting import segments
 from proxy.accounting.frames import read_frames
 from proxy.accounting.journal import Journal
 from proxy.accounting.segments import SegmentFile
@@ -58,6 +61,68 @@ async def test_what_is_said_to_be_written_is_in_the_file(opened: Opened) -> None
         len(opened.journal.segments.read(name, 0)) for name in opened.journal.segments.names()
     )
     assert (opened.journal.unwritten, opened.journal.late, opened.journal.lost) == (0, 0, 0)
+
+
+async def writers(opened: Opened, *entries: Entry) -> list[str]:
+    """The threads that wrote these entries, one after the other."""
+    threads: list[str] = []
+    opened.disk.on_write = lambda: threads.append(threading.current_thread().name)
+    for entry in entries:
+        assert await opened.journal.written(opened.journal.settle(settlement(entry.call_id)))
+        await opened.until(lambda: opened.journal._left_at == opened.journal._entered)
+    return threads
+
+
+async def test_the_loop_writes_by_itself_once_there_is_a_segment(opened: Opened) -> None:
+    assert await writers(opened, settlement("a"), settlement("b")) == ["journal", "MainThread"]
+    token = opened.journal.settle(settlement("c"))
+    assert opened.journal.unwritten == 0
+    assert await opened.journal.written(token)
+    assert [entry.call_id for entry in opened.read()] == ["a", "b", "c"]
+
+
+async def test_a_full_segment_is_followed_by_one_that_the_thread_begins(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "SEGMENT_BYTES", 1)
+    assert await writers(opened, settlement("a"), settlement("b")) == ["journal", "journal"]
+    assert len(opened.journal.segments.names()) == 2
+
+
+async def test_what_comes_behind_a_queued_entry_is_queued_too(opened: Opened) -> None:
+    tokens = [opened.journal.settle(settlement(str(number))) for number in range(50)]
+    assert await opened.journal.written(tokens[-1])
+    assert [entry.call_id for entry in opened.read()] == [str(number) for number in range(50)]
+
+
+async def test_a_disk_that_is_slow_to_write_is_left_to_the_thread_for_a_while(opened: Opened) -> None:
+    await writers(opened, settlement("a"))
+    opened.disk.on_write = lambda: opened.clock.advance(0.1)
+    await opened.journal.written(opened.journal.settle(settlement("b")))
+    assert await writers(opened, settlement("c")) == ["journal"]
+    opened.clock.advance(5)
+    assert await writers(opened, settlement("d")) == ["MainThread"]
+    assert [entry.call_id for entry in opened.read()] == ["a", "b", "c", "d"]
+
+
+async def test_while_a_sync_takes_long_the_thread_writes(opened: Opened) -> None:
+    await writers(opened, settlement("a"))
+    await opened.journal.flushed(1)
+    syncing, released = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        syncing.set()
+        released.wait(30)
+
+    opened.disk.on_sync = hang
+    await writers(opened, settlement("b"))
+    await asyncio.to_thread(syncing.wait, 30)
+    opened.clock.advance(1)
+    assert await writers(opened, settlement("c")) == ["journal"]
+    released.set()
+    assert await opened.journal.flushed(3)
+    await opened.until(lambda: opened.journal._syncer.began_at == inf)
+    assert await writers(opened, settlement("d")) == ["MainThread"]
 
 
 async def test_what_is_said_to_be_flushed_is_synced(opened: Opened) -> None:

@@ -1,11 +1,14 @@
 import asyncio
+import threading
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from time import monotonic
 
 from proxy.accounting.segments import SegmentFile
 from proxy.accounting.sync import Syncer
 from tests.books import Disk
+from tests.fakes import HandClock
 
 
 async def until(is_so: Callable[[], bool]) -> None:
@@ -69,4 +72,18 @@ async def test_a_failure_is_told_to_who_waits_and_tried_again(tmp_path: Path) ->
     disk.can_sync = True
     await until(lambda: not syncer.is_failing and disk.closed == 1)
     assert await syncer.wait(1)
+    syncer.close(5)
+
+
+async def test_a_sync_under_way_can_be_seen(tmp_path: Path) -> None:
+    disk, clock = Disk(), HandClock()
+    syncer = Syncer(clock, every_s=0.001)
+    released = threading.Event()
+    disk.on_sync = lambda: released.wait(30)
+    assert syncer.began_at == inf
+    syncer.wrote(segment(disk, tmp_path), 1)
+    await until(lambda: syncer.began_at == clock.now)
+    released.set()
+    assert await syncer.wait(1)
+    await until(lambda: syncer.began_at == inf)
     syncer.close(5)

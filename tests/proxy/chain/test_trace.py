@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from proxy.call import Answer, Attempt, Call, Tier
+from proxy.chain import trace as module
 from proxy.chain.history import History
 from proxy.chain.trace import Trace, choose_request_id, new_id, read_trace_id
 from proxy.errors import InvalidRequest
@@ -129,6 +130,15 @@ async def test_a_refused_request_leaves_the_fact_and_nothing_else() -> None:
 def test_ids_are_unique_and_of_our_own_making() -> None:
     assert new_id() != new_id()
     assert new_id().startswith("req_")
+
+
+def test_ids_come_in_the_order_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = []
+    for now_ms in (9, 10, 1_795_244_400_000, 2**44):
+        monkeypatch.setattr(module, "time_ns", lambda now_ms=now_ms: now_ms * 1_000_000)
+        ids.append(new_id())
+    assert ids == sorted(ids)
+    assert {len(one) for one in ids} == {36}
 
 
 @pytest.mark.parametrize(

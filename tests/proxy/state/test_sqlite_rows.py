@@ -4,16 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.state.base import Period
+from proxy.state.entries import Settlement
 from proxy.state.sqlite_rows import (
     ATTEMPT_COLUMNS,
     CALL_COLUMNS,
     MEASURES,
-    SumsByKey,
-    add_to_sums,
+    Row,
+    SumsToAdd,
     attempt_rows,
     call_row,
     reversal,
-    sums_by_day,
 )
 from tests.books import PAYER, attempt, settlement
 
@@ -36,34 +36,46 @@ def test_rows_have_their_columns() -> None:
     assert all(len(row) == len(ATTEMPT_COLUMNS) for row in attempt_rows(7, entry))
 
 
-@given(entries)
-def test_a_call_counts_once_for_all_calls_and_once_for_each_tag(entry: object) -> None:
-    assert isinstance(entry, type(settlement()))
-    sums: SumsByKey = {}
-    add_to_sums(sums, entry, 1, PERIOD)
-    for tag_key in {"", *entry.payer.tags}:
-        rows = [dict(zip(MEASURES, row, strict=True)) for key, row in sums.items() if key[0] == tag_key]
-        assert sum(row["calls"] for row in rows) == 1
-        assert sum(row["saved_nusd"] for row in rows) == entry.saved_nusd
-        assert sum(row["attempts"] for row in rows) == len(entry.attempts)
-        assert sum(row["cost_nusd"] for row in rows) == sum(one.cost_nusd for one in entry.attempts)
-    assert {key[0] for key in sums} == {"", *entry.payer.tags}
+def added(*calls: tuple[Settlement, int, Period]) -> tuple[list[Row], list[Row]]:
+    """What these add to the sums by hour and by day."""
+    sums = SumsToAdd()
+    for entry, count, period in calls:
+        sums.add(entry, count, period, attempt_rows(1, entry))
+    return sums.rows()
+
+
+def measures(row: Row) -> dict[str, int]:
+    return dict(zip(MEASURES, row[-len(MEASURES) :], strict=True))
 
 
 @given(entries)
-def test_a_reversal_leaves_nothing(entry: object) -> None:
-    assert isinstance(entry, type(settlement()))
-    sums: SumsByKey = {}
-    add_to_sums(sums, entry, 1, PERIOD)
-    add_to_sums(sums, reversal(entry), -1, PERIOD)
-    assert not any(amount for row in sums.values() for amount in row)
+def test_a_call_counts_once_for_all_calls_and_once_for_each_tag(entry: Settlement) -> None:
+    for table in added((entry, 1, PERIOD)):
+        for tag_key in {"", *entry.payer.tags}:
+            rows = [measures(row) for row in table if row[0] == tag_key]
+            assert sum(row["calls"] for row in rows) == 1
+            assert sum(row["saved_nusd"] for row in rows) == entry.saved_nusd
+            assert sum(row["attempts"] for row in rows) == len(entry.attempts)
+            assert sum(row["cost_nusd"] for row in rows) == sum(one.cost_nusd for one in entry.attempts)
+        assert {row[0] for row in table} == {"", *entry.payer.tags}
+
+
+@given(entries)
+def test_a_reversal_leaves_nothing(entry: Settlement) -> None:
+    for table in added((entry, 1, PERIOD), (reversal(entry), -1, PERIOD)):
+        assert not any(amount for row in table for amount in measures(row).values())
 
 
 def test_the_hours_of_a_day_are_its_sum() -> None:
-    sums: SumsByKey = {}
-    add_to_sums(sums, settlement("a"), 1, PERIOD)
-    add_to_sums(sums, settlement("b"), 1, LATER)
-    days = sums_by_day(sums)
-    assert len(sums) == 2 * len(days)
-    assert all(row[0] == 2 for row in days.values())
-    assert {key[:2] for key in days} == {("", "2026-11-21"), ("env", "2026-11-21")}
+    hours, days = added((settlement("a"), 1, PERIOD), (settlement("b"), 1, LATER))
+    assert len(hours) == 2 * len(days)
+    assert all(measures(row)["calls"] == 2 for row in days)
+    assert {row[:2] for row in days} == {("", "2026-11-21"), ("env", "2026-11-21")}
+    assert {row[:3] for row in hours if not row[0]} == {("", 3600, "2026-11-21"), ("", 7200, "2026-11-21")}
+
+
+def test_calls_that_differ_in_a_tag_share_the_row_of_all_calls() -> None:
+    others = [settlement(tag, payer=replace(PAYER, tags={"env": tag})) for tag in ("prod", "test")]
+    for table in added(*((one, 1, PERIOD) for one in others)):
+        calls = {(row[0], row[-len(MEASURES) - 1]): measures(row)["calls"] for row in table}
+        assert calls == {("", ""): 2, ("env", "prod"): 1, ("env", "test"): 1}
