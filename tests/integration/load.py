@@ -28,7 +28,9 @@ async def storm(
     body: Callable[[int], bytes] | None = None,
     key: str = KEY,
 ) -> Told:
-    """So many clients make so many calls together, every other one as a stream. Whoever loses its connection stops."""
+    """So many clients make so many calls together, every other one as a stream. Who is refused and told to try again
+    draws breath, though not for as long as it is told. Whoever loses its connection stops.
+    """
     told, numbers = Told(), iter(range(calls))
 
     async def client() -> None:
@@ -37,7 +39,8 @@ async def storm(
             for number in numbers:
                 sent = chat_body(model, stream=number % 2 == 1) if body is None else body(number)
                 writer.write(request_bytes(headers={"Authorization": f"Bearer {key}"}, body=sent))
-                await _read(reader, told)
+                if await _read(reader, told) == "true":
+                    await asyncio.sleep(0.01)
         except (OSError, asyncio.IncompleteReadError):
             return
         finally:
@@ -47,7 +50,8 @@ async def storm(
     return told
 
 
-async def _read(reader: asyncio.StreamReader, told: Told) -> None:
+async def _read(reader: asyncio.StreamReader, told: Told) -> str:
+    """Note what the answer is; gives what it says of trying again."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
     status = int(head.split(" ", 2)[1])
@@ -61,3 +65,4 @@ async def _read(reader: asyncio.StreamReader, told: Told) -> None:
     else:
         told.refused[status] = told.refused.get(status, 0) + 1
         told.codes.add(headers.get("x-should-retry", ""))
+    return headers.get("x-should-retry", "")
