@@ -33,9 +33,11 @@ MAX_ROOM: Final = 50_000
 MAX_KEPT: Final = 2 * MAX_ROOM
 #: How long `written` waits at most, in seconds: volumes get throttled.
 PATIENCE_S: Final = 0.05
-#: When writes take the loop longer than this on average (of the last 32 or so), the thread writes for a while; both in
-#: seconds. A single write may take long for many reasons: another thread runs, or another process.
+#: When writes take the loop longer than this on average, of the last 32 or so, the thread writes for a while; all in
+#: seconds. None counts for more than the second figure: a few may take long for other reasons, as when the garbage
+#: collector runs.
 _SLOW_S: Final = 0.001
+_WORST_S: Final = 0.01
 _SHARE: Final = 1 / 32
 _REST_S: Final = 5.0
 #: So does it while a sync takes longer than this, in seconds: what can't be synced may soon not be written either.
@@ -160,7 +162,7 @@ class Journal:
         except OSError:
             return self._queue_up(entry)  # the thread tries again, and says what is wrong
         ended_at = self._clock()
-        self._took_s += (ended_at - now - self._took_s) * _SHARE
+        self._took_s += (min(ended_at - now, _WORST_S) - self._took_s) * _SHARE
         if self._took_s > _SLOW_S:
             self._took_s, self._rests_until = 0.0, ended_at + _REST_S
         self._entered = self._done = self._left_at = token
@@ -237,9 +239,11 @@ class Journal:
             self._began_at = None
         del frames[: len(batch)]
         self._done = done
-        self._written.reach(done)
         if self._is_failing:
             self._is_failing = False
             _logger.warning("journal: is written again; all that was kept is going out")
+        # Whoever wakes up enters the next one: by then the loop must know that it may write again, or it never would.
+        self._written.note(done)
         self._left_at = done
+        self._written.wake()
         return True

@@ -90,9 +90,10 @@ class Bookkeeper:
         """Once; 0 if there is nothing to wait for."""
         if call.booked_nusd is not None or call.principal is None:
             return 0
-        scale = self._scales.get(call.model)
         began_ms, duration_s = round(call.began_at * 1000), self._clock() - call.received_at
-        max_tokens = (0, 0) if scale is None else scale.tokens(call)
+        max_tokens = 0, 0
+        if not all(one.usage for one in call.attempts):  # only what is guessed is bounded
+            max_tokens = self._scales[call.model].tokens(call)
         entry = settlement_of(call, self._payer(call), began_ms, duration_s, max_tokens)
         nusd = tokens = 0
         for one in entry.attempts:

@@ -3,6 +3,7 @@
 An intent is entered before a provider is asked, a settlement when the call is over. Both are known by the call's own
 id, which the server made. Money is in whole nano-dollars, instants are Unix milliseconds. A field may be added behind
 the others if it has a default; none is renamed, moved or removed, because journals of an earlier version are read too.
+Entries are values, not to be changed; they are not frozen, because making them would take three times as long.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Payer:
     tags: Mapping[str, str] = field(default_factory=dict)  #: declared keys only
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Intent:
     """A call was let in, and may cost this much at most."""
 
@@ -50,12 +51,12 @@ class Intent:
     payer: Payer
     model: str  #: as configured
     is_stream: bool = False
-    max_cost_nusd: int = 0  #: upper bound, for all its attempts
+    max_cost_nusd: int = 0  #: upper bound, for one attempt
     max_input_tokens: int = 0  #: the same
     max_output_tokens: int = 0  #: the same
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttemptEntry:
     """One try at one target. Each token is in one part only (`proxy/wire/usage.py`)."""
 
@@ -94,7 +95,7 @@ class AttemptEntry:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Settlement:
     """A call is over."""
 

@@ -12,6 +12,7 @@ from proxy.accounting import segments
 from proxy.accounting.frames import read_frames
 from proxy.accounting.journal import Journal
 from proxy.accounting.segments import SegmentFile
+from proxy.accounting.waiters import Waiters
 from proxy.state import Entry, StateUnusable, decode_entry
 from tests.books import Disk, intent, settlement
 from tests.fakes import HandClock
@@ -98,11 +99,15 @@ async def test_what_comes_behind_a_queued_entry_is_queued_too(opened: Opened) ->
 async def test_a_disk_that_is_slow_to_write_is_left_to_the_thread_for_a_while(opened: Opened) -> None:
     await writers(opened, settlement("a"))
     opened.disk.on_write = lambda: opened.clock.advance(0.1)
-    await opened.journal.written(opened.journal.settle(settlement("b")))
-    assert await writers(opened, settlement("c")) == ["journal"]
+    opened.journal.settle(settlement("b"))
+    assert await writers(opened, settlement("c")) == ["MainThread"]  # a single write may take long for many reasons
+    opened.disk.on_write = lambda: opened.clock.advance(0.1)
+    for number in range(4):
+        opened.journal.settle(settlement(str(number)))
+    assert await writers(opened, settlement("d")) == ["journal"]
     opened.clock.advance(5)
-    assert await writers(opened, settlement("d")) == ["MainThread"]
-    assert [entry.call_id for entry in opened.read()] == ["a", "b", "c", "d"]
+    assert await writers(opened, settlement("e")) == ["MainThread"]
+    assert [entry.call_id for entry in opened.read()] == ["a", "b", "c", "0", "1", "2", "3", "d", "e"]
 
 
 async def test_while_a_sync_takes_long_the_thread_writes(opened: Opened) -> None:
@@ -250,3 +255,15 @@ async def test_a_failing_sync_is_seen(opened: Opened) -> None:
     opened.disk.can_sync = True
     await opened.until(lambda: not opened.journal.is_degraded)
     assert opened.read() == [settlement("a")]
+
+
+async def test_who_wakes_up_after_the_thread_wrote_finds_that_the_loop_may_write_again(opened: Opened) -> None:
+    journal, waiters, found = opened.journal, opened.journal._written, []
+
+    def wake(callback: Callable[[], None]) -> None:
+        found.append(journal._entered == journal._left_at)
+        Waiters._call(waiters, callback)
+
+    waiters._call = wake  # type: ignore[method-assign]
+    assert await journal.written(journal._queue_up(settlement("a")))
+    assert found == [True]
