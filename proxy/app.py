@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
-from functools import partial
 from math import inf
 from random import Random
 from time import monotonic, time
 
-from proxy.accounting import Calendar, PriceBook, PriceTable, Quotas, Tally, Tariff, TokenCounter, terms_of
+from proxy.accounting import Calendar, PriceBook, PriceTable, Quotas, Tally, TokenCounter, terms_of
 from proxy.accounting.books import Books
 from proxy.accounting.journal import Journal
 from proxy.api import Exchange, ReadingRoom, Surface, open_reports
@@ -28,6 +27,8 @@ from proxy.chain import (
     Alarms,
     Auth,
     Bookkeeper,
+    CacheState,
+    Caching,
     Catalogue,
     Engine,
     Grants,
@@ -42,12 +43,14 @@ from proxy.chain import (
     Trace,
     admission_of,
     build_chain,
+    cache_rules_of,
     group_of,
     limits_of,
     model_of,
     name_target,
     scales_of,
     start_only,
+    tell_of_end,
     tier_rules_of,
 )
 from proxy.config import Config, ConfigFaults, Fault, Loaded
@@ -106,6 +109,7 @@ class Gateway:
         self._alarms = Alarms(metrics, self._webhook.tell, time)
         self._quotas = Quotas(Tally(Calendar(UTC), time()) if books is None else books.tally, self._alarms.quota)
         self._grants = Grants(self._quotas, registry)
+        self._cache = CacheState.empty(metrics.cache, time)
         self._housekeeping: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
@@ -165,7 +169,7 @@ class Gateway:
     def start(self) -> None:
         """From now on do by the clock what has to be done. Needs a running event loop."""
         self._housekeeping = asyncio.create_task(self._keep_house())
-        self._housekeeping.add_done_callback(_tell_of_end)
+        self._housekeeping.add_done_callback(tell_of_end)
 
     def stop_exchanges(self) -> int:
         """End every call that is still under way with an error it can retry on; how many there were."""
@@ -199,16 +203,18 @@ class Gateway:
         )
         keyring = client_keyring(config.teams, self._registry)
         scales = scales_of(config, book)
-        price_of = partial(_price_of, book)
-        engine = Engine(router, providers, self._metrics, monotonic, Random(), price_of=price_of)
+        engine = Engine(router, providers, self._metrics, monotonic, Random(), price_of=book.tariff_now)
+        bookkeeper, rules = self._bookkeeper(config, scales), cache_rules_of(config)
+        self._cache.adapt(config.cache.memory_bytes, rules)
         surface = Surface(
             handler=build_chain(
                 self._trace,
-                self._bookkeeper(config, scales),
+                bookkeeper,
                 Auth(keyring, catalogue, time),
                 self._limiter(config),
                 self._tiers(config),
-                self._spending(config, scales),
+                self._spending(config, scales, rules),
+                Caching(rules, self._cache, catalogue, bookkeeper.intend, monotonic) if rules else None,
                 Admit(self._admission, catalogue),
                 Route(engine, catalogue, self._metrics),
             ),
@@ -229,6 +235,7 @@ class Gateway:
             comment_every_s=config.server.keepalive_comment_s,
             config_hash=loaded.config_hash,
             loaded_at=time(),
+            cache=self._cache,
             reports=open_reports(config, self._reading_room),
         )
         return World(config, surface, providers)
@@ -247,11 +254,12 @@ class Gateway:
         tags = TagReader(config.accounting.tag_keys)
         return Bookkeeper(self._journal, self._quotas, scales, cost_centers, tags, monotonic, time)
 
-    def _spending(self, config: Config, scales: Mapping[str, Scale]) -> Spending | None:
+    def _spending(self, config: Config, scales: Mapping[str, Scale], cached: Container[str]) -> Spending | None:
         terms = terms_of(config)
         self._quotas.adapt(terms)
         self._grants.advance(time())
-        return Spending(self._quotas, self._grants, scales, self._journal, self._metrics, time) if terms else None
+        parts = self._quotas, self._grants, scales, self._journal, self._metrics, time, cached
+        return Spending(*parts) if terms else None
 
     def _breakers(self) -> Iterator[tuple[str, str]]:
         now = monotonic()
@@ -289,12 +297,3 @@ class Gateway:
             name_target(target) for settings in self._world.config.models.values() for target in settings.targets
         )
         self._meters.tidy()
-
-
-def _tell_of_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _logger.error("housekeeping has ended: alarms are not told any more, old calls not removed", exc_info=error)
-
-
-def _price_of(book: PriceBook, model: str, target: str) -> Tariff | None:
-    return book.tariff(model, target, time())

@@ -137,6 +137,21 @@ class Tier:
         return f"{self.name}; {self.note}" if self.note else self.name
 
 
+@dataclass(frozen=True, slots=True)
+class CacheNote:
+    """What the cache had to do with a call."""
+
+    #: `exact`: it had the answer; `coalesced`: another call that was under way has got it; `miss`; `bypass`: not asked
+    result: Literal["exact", "coalesced", "miss", "bypass"]
+    age_s: int = 0  #: of a stored answer
+    saved_nusd: int = 0  #: what the answer cost when somebody paid for it, in nano-dollars
+
+    @property
+    def is_hit(self) -> bool:
+        """Was no provider asked on this call's behalf?"""
+        return self.result in ("exact", "coalesced")
+
+
 @dataclass(slots=True)
 class Call:
     """One client request, from its first byte to its last. The only mutable value of the chain."""
@@ -162,6 +177,9 @@ class Call:
     first_block_at: float | None = None  #: monotonic seconds; when the first byte of the answer's body was ready
     tier: Tier | None = None  #: None: the model has no tiers
     downgraded_from: str | None = None  #: the configured model that a spent quota was in the way of
+    cache: CacheNote | None = None  #: None: its model has no cache
+    #: No provider may be asked, only the cache: a quota is spent. Gives the refusal. None: nothing is in the way.
+    unpaid: Callable[[], Exception] | None = None
     strategy: str = ""  #: how routing ordered the last plan
     fallback: str | None = None  #: what answered in place of `model`: another configured model, or `static`
     status: int = 0  #: HTTP status the client was sent, or would have been; 0 while that is open
@@ -205,7 +223,7 @@ class Answer:
 
     status: int
     headers: ResponseHeaders
-    source: str  #: `upstream` or `static`; later also `cache:exact`, `cache:semantic`, `template`
+    source: str  #: `upstream`, `static` or `cache:exact`; later also `cache:semantic`, `template`
     body: bytes = b""
     #: Each block holds whole SSE events. A failure after the first block is raised from it as a GatewayError.
     blocks: AsyncIterator[bytes] | None = None

@@ -16,6 +16,7 @@
     ├── MethodNotAllowed          405 method_not_allowed
     ├── RateLimited               429 rate_limit_exceeded        the caller's team or key has used up its rate
     ├── QuotaSpent                429 insufficient_quota         … or what it may use in a day, a week or a month
+    ├── CacheMiss                 504 cache_miss                 the caller wanted a stored answer or none
     ├── InternalError             500 internal_error             our fault
     ├── Overloaded                503 overloaded                 our fault; a retry helps
     │   ├── AtCapacity            503                            nobody may be asked just now; it can be waited for
@@ -198,6 +199,16 @@ class QuotaSpent(GatewayError):
     code: str | None = "insufficient_quota"
     should_retry: bool | None = False
     kind = "insufficient_quota"
+
+
+class CacheMiss(GatewayError):
+    """The caller said `cache-control: only-if-cached`, and the answer is not there (RFC 9111, section 5.2.1.7)."""
+
+    status = 504
+    type = "invalid_request_error"
+    code: str | None = "cache_miss"
+    should_retry: bool | None = False
+    kind = "cache_miss"
 
 
 class InternalError(GatewayError):

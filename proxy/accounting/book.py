@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from math import inf
+from time import time
 
 from proxy.accounting.cost import Tariff
 from proxy.accounting.prices import PriceTable
@@ -27,6 +28,10 @@ class PriceBook:
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Every model with each of its targets, by their names, in the order of the config."""
         return iter(self._priced)
+
+    def tariff_now(self, model: str, target: str) -> Tariff | None:
+        """The same as it is at this moment."""
+        return self.tariff(model, target, time())
 
     def tariff(self, model: str, target: str, now_s: float) -> Tariff | None:
         """What a target costs now (Unix time); None if nobody knows, and its calls count as zero.

@@ -25,12 +25,20 @@ class QuotaTerms:
     models: frozenset[str] | None = None  #: only for these configured models; None: all of them
     warn_at: tuple[float, ...] = ()  #: shares of the cap, ascending
     downgrade_to: str | None = None  #: the model that calls go to when it is spent; None: they are refused
+    is_cache_only: bool = False  #: may the cache still answer when it is spent?
 
     @property
     def name(self) -> str:
         """As reports, grants and errors call it: `usd per month`, `tokens per day for chat,chat-mini`."""
         models = "" if self.models is None else f" for {','.join(sorted(self.models))}"
         return f"{self.unit} per {self.per}{models}"
+
+    @property
+    def when_spent(self) -> str:
+        """As the config says it."""
+        if self.is_cache_only:
+            return "cache_only"
+        return "refuse" if self.downgrade_to is None else f"downgrade:{self.downgrade_to}"
 
     def covers(self, key_name: str, model: str) -> bool:
         """Does it count a call of its team by this key, for this model?"""
@@ -66,4 +74,5 @@ def _terms(owner: OwnerName, quota: QuotaConfig) -> QuotaTerms:
         None if quota.models is None else frozenset(quota.models),
         tuple(sorted(quota.warn_at)),
         downgrade_to or None,
+        quota.when_spent == "cache_only",
     )

@@ -104,5 +104,5 @@ def _describe(one: Allowance) -> dict[str, object]:
         "per": terms.per,
         "period_begins": instant(one.begin_s),
         "period_ends": instant(one.end_s),
-        "when_spent": "refuse" if terms.downgrade_to is None else f"downgrade:{terms.downgrade_to}",
+        "when_spent": terms.when_spent,
     }

@@ -197,14 +197,18 @@ class Exchange:
             headers.append((b"x-waystation-tier", str(call.tier).encode()))
         if call.downgraded_from is not None:
             headers.append((b"x-waystation-downgraded-from", call.downgraded_from.encode()))
-        last = call.last_attempt
+        note, last = call.cache, call.last_attempt
+        if note is not None and last is None:
+            headers.append((b"x-waystation-cache", note.result.encode()))
+            if note.result == "exact":
+                headers.append((b"age", b"%d" % note.age_s))
         if last is not None:
             headers += (
                 (b"x-waystation-provider", last.provider.encode()),
                 (b"x-waystation-model", last.model.encode()),
                 (b"x-waystation-strategy", call.strategy.encode()),
                 (b"x-waystation-attempts", b"%d" % len(call.attempts)),
-                (b"x-waystation-cache", b"bypass"),
+                (b"x-waystation-cache", b"bypass" if note is None else note.result.encode()),
                 (
                     b"x-waystation-overhead-ms",
                     b"%.2f" % (max(0.0, monotonic() - call.received_at - call.waited_by(monotonic())) * 1000),

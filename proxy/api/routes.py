@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from proxy.api.admin import AdminEndpoint, Reloader
+from proxy.api.cache import CacheEndpoint
 from proxy.api.changes import AuditEndpoint
 from proxy.api.chat import ChatEndpoint
 from proxy.api.grants import GrantsEndpoint
@@ -117,7 +118,7 @@ def client_face(desk: Desk) -> Face:
 def admin_face(desk: Desk, reloader: Reloader) -> Face:
     """What operators and Prometheus see, on `server.admin_listen`."""
     admin, targets = AdminEndpoint(desk, reloader), TargetsEndpoint(desk)
-    keys, grants = KeysEndpoint(desk), GrantsEndpoint(desk)
+    keys, grants, cache = KeysEndpoint(desk), GrantsEndpoint(desk), CacheEndpoint(desk)
     routes: dict[str, dict[str, Endpoint]] = {
         "/metrics": {"GET": admin.metrics},
         "/admin/v1/config": {"GET": admin.show_config},
@@ -133,6 +134,8 @@ def admin_face(desk: Desk, reloader: Reloader) -> Face:
         "/admin/v1/keys/unblock": {"POST": keys.unblock},
         "/admin/v1/grants": {"GET": grants.list, "POST": grants.add},
         "/admin/v1/grants/withdraw": {"POST": grants.withdraw},
+        "/admin/v1/cache": {"GET": cache.show},
+        "/admin/v1/cache/purge": {"POST": cache.purge},
         "/admin/v1/audit": {"GET": AuditEndpoint(desk).list},
         f"{_REPLAY}*": {"GET": ReplayEndpoint(desk).show},
         "/admin/v1/usage": {"GET": UsageEndpoint(desk).all},

@@ -11,7 +11,7 @@ from proxy.accounting import PriceBook, Quotas, TokenCounter
 from proxy.api.reading import Reports
 from proxy.api.respond import Exchange
 from proxy.call import Handler, Principal, RequestHeaders
-from proxy.chain import Catalogue, Grants, History, Trace
+from proxy.chain import CacheState, Catalogue, Grants, History, Trace
 from proxy.config import TeamConfig
 from proxy.keyring import Admin, Keyring
 from proxy.observe import Metrics
@@ -41,6 +41,7 @@ class Surface:
     comment_every_s: float
     config_hash: str
     loaded_at: float  #: Unix time in seconds
+    cache: CacheState
     reports: Reports | None  #: None: the books can't be read here
 
     def identify(self, headers: RequestHeaders) -> Principal:

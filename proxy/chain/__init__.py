@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from proxy.call import Handler, Middleware, chain
 from proxy.chain.admission import Admission, AdmissionSettings
 from proxy.chain.admit import Admit
-from proxy.chain.alarms import Alarms, amount_of, instant
+from proxy.chain.alarms import Alarms, amount_of, instant, tell_of_end
 from proxy.chain.auth import Auth
 from proxy.chain.bookkeeping import Bookkeeper, Intents
+from proxy.chain.cache import CacheRule, CacheState, Caching
 from proxy.chain.catalogue import Catalogue, Fallback, Model, Static
 from proxy.chain.engine import Engine
 from proxy.chain.facts import client_patience_s
@@ -19,7 +20,7 @@ from proxy.chain.limits import Limiter, Meters
 from proxy.chain.quota import Grants, Spending
 from proxy.chain.route import Route
 from proxy.chain.scale import Scale, scales_of
-from proxy.chain.settings import admission_of, limits_of, model_of, start_only, tier_rules_of
+from proxy.chain.settings import admission_of, cache_rules_of, limits_of, model_of, start_only, tier_rules_of
 from proxy.chain.tags import TagReader
 from proxy.chain.tier import TierRule, Tiers
 from proxy.chain.trace import Trace, choose_request_id, new_id
@@ -32,11 +33,12 @@ def build_chain(
     limiter: Limiter | None,
     tiers: Tiers | None,
     spending: Spending | None,
+    caching: Caching | None,
     admit: Admit,
     route: Route,
 ) -> Handler:
     """Fold the layers, outermost first, around the one that asks a provider. `limiter`: None if nobody has limits,
-    `tiers`: None if no model has any, `spending`: None if nobody has quotas.
+    `tiers`: None if no model has any, `spending`: None if nobody has quotas, `caching`: None if no model has a cache.
     """
     layers: Sequence[Middleware] = (
         trace,  # counts the call in and out, logs it
@@ -45,6 +47,7 @@ def build_chain(
         *([limiter] if limiter is not None else []),  # is its rate used up?
         *([tiers] if tiers is not None else []),  # is the call for a smaller or a larger model?
         *([spending] if spending is not None else []),  # is its quota spent?
+        *([caching] if caching is not None else []),  # is the answer known, or about to be?
         admit,  # is there room? Else it waits for its turn
         Intents(bookkeeper),  # writes down that a provider is about to be asked
     )
@@ -58,6 +61,9 @@ __all__ = [
     "Alarms",
     "Auth",
     "Bookkeeper",
+    "CacheRule",
+    "CacheState",
+    "Caching",
     "Catalogue",
     "Engine",
     "Fallback",
@@ -78,6 +84,7 @@ __all__ = [
     "admission_of",
     "amount_of",
     "build_chain",
+    "cache_rules_of",
     "choose_request_id",
     "client_patience_s",
     "group_of",
@@ -89,5 +96,6 @@ __all__ = [
     "new_id",
     "scales_of",
     "start_only",
+    "tell_of_end",
     "tier_rules_of",
 ]

@@ -4,6 +4,7 @@ provider refuses. Logged, counted, and sent to `notify.webhook`.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -81,3 +82,9 @@ def amount_of(amount: int, unit: str) -> str | int:
 def instant(at_s: float) -> str:
     """Unix time as ISO 8601, in UTC."""
     return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds")
+
+
+def tell_of_end(task: asyncio.Task[None]) -> None:
+    """For a task that never ends: log it if it does."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _logger.error("housekeeping has ended: alarms are not told any more, old calls not removed", exc_info=error)

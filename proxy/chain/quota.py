@@ -6,7 +6,7 @@ came to is counted where it is booked (`bookkeeping.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from math import ceil
 from typing import Final
@@ -61,14 +61,16 @@ class Spending:
         journal: Journal | None,
         metrics: Metrics,
         wall_clock: Callable[[], float],
+        cached: Container[str] = (),
     ) -> None:
-        """`scales` by configured model; `wall_clock` gives Unix time."""
+        """`scales` by configured model; `wall_clock` gives Unix time; `cached`: the models that have a cache."""
         self._quotas = quotas
         self._grants = grants
         self._scales = scales
         self._journal = journal
         self._metrics = metrics
         self._wall_clock = wall_clock
+        self._cached = cached
 
     async def __call__(self, call: Call, next: Handler, /) -> Answer:
         """Reserve, then go on. Raises QuotaSpent, and BooksFull."""
@@ -96,7 +98,11 @@ class Spending:
                 break
             down = short.terms.downgrade_to
             if down is None or exempt is not None:
-                raise self._refuse(call, short, team, nusd if short.terms.unit == "usd" else tokens, now_s)
+                amount = nusd if short.terms.unit == "usd" else tokens
+                if call.model in self._cached and _leaves_cache(allowances, nusd, tokens, exempt):
+                    call.unpaid = partial(self._refuse, call, short, team, amount, now_s)
+                    return
+                raise self._refuse(call, short, team, amount, now_s)
             exempt = short
             if call.model != down:
                 call.downgraded_from, call.model = call.model, down
@@ -132,6 +138,14 @@ class Spending:
         )
         error.retry_after_s = max(1.0, float(ceil(short.end_s - now_s)))
         return error
+
+
+def _leaves_cache(allowances: Sequence[Allowance], nusd: int, tokens: int, exempt: Allowance | None) -> bool:
+    """Does each quota that has no room for so much let the cache answer?"""
+    return all(
+        one is exempt or one.terms.is_cache_only or one.has_room(nusd if one.terms.unit == "usd" else tokens)
+        for one in allowances
+    )
 
 
 class _Spend:

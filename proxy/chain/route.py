@@ -20,7 +20,7 @@ from proxy.observe import Metrics
 from proxy.wire.fixed import fixed_completion, fixed_stream
 from proxy.wire.seam import can_be_resumed
 
-_JSON_HEADERS: Final = ((b"content-type", b"application/json"),)
+JSON_HEADERS: Final = ((b"content-type", b"application/json"),)
 SSE_HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -90,7 +90,7 @@ class Route:
             )
             return Answer(200, SSE_HEADERS, "static", blocks=_once(block))
         body = fixed_completion(static.text, id=call.id, model=call.model, created=created)
-        return Answer(static.status, _JSON_HEADERS, "static", body=body)
+        return Answer(static.status, JSON_HEADERS, "static", body=body)
 
     async def _ask(
         self, call: Call, model: Model, max_attempts: int, failure: GatewayError | None
@@ -109,7 +109,7 @@ class Route:
             self._engine.gave_up(quest)
             return won
         if won.stream is None:
-            return Answer(200, _JSON_HEADERS, "upstream", body=won.body)
+            return Answer(200, JSON_HEADERS, "upstream", body=won.body)
         blocks: AsyncIterator[bytes] = won.stream
         if model.is_rescued and can_be_resumed(call.request):
             blocks = RescuedStream(self._engine, quest, won, won.stream, self._metrics)

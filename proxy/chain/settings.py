@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from proxy.accounting import Limits, MeterName
+from proxy.cache import scope_of
 from proxy.chain.admission import AdmissionSettings
+from proxy.chain.cache import CacheRule
 from proxy.chain.catalogue import Fallback, Model, Static
 from proxy.chain.groups import lacks_of
 from proxy.chain.tier import TierRule
@@ -20,6 +22,17 @@ def tier_rules_of(models: Mapping[str, ModelConfig]) -> dict[str, TierRule]:
         name: TierRule(tier.simple, tier.hard, tier.simple_below, tier.hard_above, tier.shadow)
         for name, settings in models.items()
         if (tier := settings.tier) is not None
+    }
+
+
+def cache_rules_of(config: Config) -> dict[str, CacheRule]:
+    """By model; only those that have an exact cache."""
+    return {
+        name: CacheRule(
+            scope_of(name, settings, config.providers), settings.cache.exact.ttl_s, settings.cache.exact.sampled
+        )
+        for name, settings in config.models.items()
+        if settings.cache is not None and settings.cache.exact is not None
     }
 
 

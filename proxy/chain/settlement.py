@@ -28,6 +28,7 @@ def settlement_of(
     """The entry of a call. `began_ms`: Unix time; `max_tokens`: input and output of one attempt, at most."""
     first_ms = None if call.first_block_at is None else _milliseconds(call.first_block_at - call.received_at)
     duration_ms = _milliseconds(duration_s)
+    note = call.cache if call.cache is not None and call.cache.is_hit and call.error is None else None
     return Settlement(
         call_id=call.id,
         request_id=call.request_id,
@@ -37,13 +38,14 @@ def settlement_of(
         model=call.model,
         asked_model=call.request.model[:_MAX_ID_CHARS],
         status=call.failed_status or call.status,
-        source="static" if call.fallback == "static" else "upstream",
+        source="static" if call.fallback == "static" else "upstream" if note is None else "cache:exact",
         is_stream=call.request.stream,
         error=_error_of(call),
         fallback=call.fallback,
         first_ms=first_ms,
         ttft_ms=first_ms if call.request.stream else None,
         duration_ms=duration_ms,
+        saved_nusd=0 if note is None else note.saved_nusd,
         attempts=tuple([entry_of(one, call, max_tokens) for one in call.attempts]),
     )
 

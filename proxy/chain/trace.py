@@ -122,6 +122,8 @@ def _seldom(call: Call, attempt: Attempt | None) -> dict[str, object]:
         fields["dropped"] = ",".join(attempt.dropped)
     if call.limited_by is not None:
         fields["limit"] = call.limited_by
+    if call.cache is not None:
+        fields["cache"] = call.cache.result
     if call.queued_s:
         fields["queued_ms"] = _milliseconds(call.queued_s)
     if call.is_rescued:

@@ -47,10 +47,19 @@ def _check_quotas(path: Path, owner: Data, models: Data, allowed: object) -> Ite
         if same in seen:
             yield Finding(place, f"another quota here counts the same {unit} per {same[1]}", "keep the smaller one")
         seen.add(same)
-        if quota.get("when_spent") == "cache_only":
-            message = "this version has no cache: calls are refused"
-            yield Finding((*place, "when_spent"), message, is_warning=True)
+        if quota.get("when_spent") == "cache_only" and not any(map(_has_cache, _counted(named, models))):
+            message = "no model that it counts has a cache: calls are refused"
+            yield Finding((*place, "when_spent"), message, "give it cache: {exact: {}}", is_warning=True)
         yield from _check_downgrade((*place, "when_spent"), quota.get("when_spent"), named, models, allowed)
+
+
+def _counted(named: list[object], models: Data) -> Iterator[object]:
+    """The models whose calls a quota counts: those that it names, or all."""
+    return (settings for model, settings in models.items() if not named or model in named)
+
+
+def _has_cache(model: object) -> bool:
+    return isinstance(as_mapping(as_mapping(model).get("cache")).get("exact"), dict)
 
 
 def _check_downgrade(

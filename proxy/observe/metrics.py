@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypeVar, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from proxy.observe.cache_counts import CacheCounts
 from proxy.observe.counts import TOKEN_TYPES, USUAL_TYPES, TokenCounts
 from proxy.observe.series import (
     DURATION_BUCKETS,
@@ -30,6 +31,7 @@ OTHER: Final = "other"
 #: Why there was no room: the queue was full; one of higher priority came; the time was up, or would have been.
 ShedReason = Literal["queue_full", "displaced", "deadline", "wait_too_long"]
 
+_Family = TypeVar("_Family", CounterMetricFamily, GaugeMetricFamily)
 _BREAKER_STATES: Final[Mapping[str, int]] = {"closed": 0, "half_open": 1, "open": 2}
 
 
@@ -62,6 +64,7 @@ class Metrics(Collector):
         self._ttft = Histograms(TTFT_BUCKETS)
         self._overhead = Histogram(OVERHEAD_BUCKETS)
         self._lag = Histogram(LAG_BUCKETS)
+        self.cache = CacheCounts()
         self._breakers: Callable[[], Iterable[tuple[str, str]]] = tuple
         self._queued: Callable[[], int] = int
         self._quotas: Callable[[], Mapping[str, float]] = dict
@@ -80,23 +83,14 @@ class Metrics(Collector):
         self._limited = self._counter(
             "llm_limit_refusals", "Calls refused because a rate was used up: the team's or a key's.", "team", "limit"
         )
-        self._warned = self._counter(
-            "llm_quota_warnings",
-            "Levels of quotas that were reached; `spent`: a call was refused.",
-            "team",
-            "quota",
-            "level",
-        )
+        text = "Levels of quotas that were reached; `spent`: a call was refused."
+        self._warned = self._counter("llm_quota_warnings", text, "team", "quota", "level")
         self._reloads = self._counter("llm_config_reloads", "Attempts to load a changed config.", "result")
         self._lines_dropped = self._counter(
             "llm_log_lines_dropped", "Log lines given up because the log could not be written in time."
         )
-        self._config_info = Gauge(
-            "llm_config_info",
-            "The config in force; the hash is the value of a label.",
-            ("config_hash",),
-            registry=self.registry,
-        )
+        text = "The config in force; the hash is the value of a label."
+        self._config_info = Gauge("llm_config_info", text, ("config_hash",), registry=self.registry)
         for result in ("ok", "rejected"):
             self._reloads.labels(result)
         for reason in get_args(ShedReason):
@@ -113,10 +107,6 @@ class Metrics(Collector):
         requests = CounterMetricFamily(
             "llm_requests", "Client calls that ended.", labels=("model", "provider", "team", "status")
         )
-        tokens = CounterMetricFamily(
-            "llm_tokens_used", "Tokens that providers reported.", labels=("type", "model", "provider", "team")
-        )
-        cost = CounterMetricFamily("llm_cost_usd", "What calls cost, as booked.", labels=("model", "provider", "team"))
         used: dict[tuple[str, str, str, str], int] = {}
         spent: dict[tuple[str, str, str], int] = {}
         for (model, provider, team, status), series in self._series.items():
@@ -128,13 +118,13 @@ class Metrics(Collector):
                 if count or kind in USUAL_TYPES:
                     labels = (kind, model, provider, team)
                     used[labels] = used.get(labels, 0) + count
-        for labels, count in used.items():
-            tokens.add_metric(labels, count)
-        for whose, nusd in spent.items():
-            cost.add_metric(whose, nusd * 1e-9)
         yield requests
-        yield tokens
-        yield cost
+        tokens = CounterMetricFamily(
+            "llm_tokens_used", "Tokens that providers reported.", labels=("type", "model", "provider", "team")
+        )
+        yield _filled(tokens, used.items())
+        cost = CounterMetricFamily("llm_cost_usd", "What calls cost, as booked.", labels=("model", "provider", "team"))
+        yield _filled(cost, ((whose, nusd * 1e-9) for whose, nusd in spent.items()))
         yield _family(
             "llm_request_duration_seconds",
             "From a call's first byte in to its last byte out.",
@@ -156,19 +146,19 @@ class Metrics(Collector):
         """What others keep count of."""
         text = "Whether a target is asked: 0 closed (it is), 1 half-open (one call at a time), 2 open (it is not)."
         breakers = GaugeMetricFamily("llm_breaker_state", text, labels=("target",))
-        for target, state in self._breakers():
-            breakers.add_metric((target,), _BREAKER_STATES[state])
-        yield breakers
+        yield _filled(breakers, (((target,), _BREAKER_STATES[state]) for target, state in self._breakers()))
         text = "How much a team has used of that quota of which it has used most."
         quotas = GaugeMetricFamily("llm_quota_used_ratio", text, labels=("team",))
-        for team, ratio in self._quotas().items():
-            quotas.add_metric((team,), ratio)
-        yield quotas
+        yield _filled(quotas, (((team,), ratio) for team, ratio in self._quotas().items()))
         text = "Entries of the books by what became of them: in memory only; lost; given up as orphans; refused."
         books = GaugeMetricFamily("llm_books_entries", text, labels=("state",))
-        for state, count in self._books().items():
-            books.add_metric((state,), count)
-        yield books
+        yield _filled(books, (((state,), count) for state, count in self._books().items()))
+        text = "Calls of models with a cache, and answers kept."
+        events = CounterMetricFamily("llm_cache_events", text, labels=("tier", "result"))
+        yield _filled(events, ((("exact", result), count) for result, count in self.cache.events.items()))
+        saved_usd = self.cache.saved_nusd * 1e-9
+        yield CounterMetricFamily("llm_cache_saved_usd", "What answers from the cache would have cost.", saved_usd)
+        yield GaugeMetricFamily("llm_cache_used_bytes", "Memory that stored answers take.", self.cache.used_bytes)
 
     def watch_breakers(self, read: Callable[[], Iterable[tuple[str, str]]]) -> None:
         """From now on show these at each scrape: `read` gives each target's name and its breaker's state."""
@@ -289,6 +279,12 @@ class Metrics(Collector):
             where = (model, provider)
             series = self._series[key] = _Series(self._duration.at(where), self._ttft.at(where))
         return series
+
+
+def _filled(family: _Family, samples: Iterable[tuple[tuple[str, ...], float]]) -> _Family:
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    return family
 
 
 def _family(

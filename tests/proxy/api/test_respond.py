@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.api.respond import Exchange, Pace
-from proxy.call import Answer, Attempt, Call
+from proxy.call import Answer, Attempt, CacheNote, Call
 from proxy.errors import ModelNotAllowed, UpstreamError
 from tests.calls import Client, ScriptedStream, a_call, never
 
@@ -278,3 +278,30 @@ async def test_a_call_that_cannot_be_settled_is_answered_all_the_same(
     assert (client.status, client.body) == (200, HELLO + DONE if stream else b'{"ok":true}')
     assert client.is_complete
     assert "could not be settled before its last byte" in caplog.text
+
+
+async def test_a_hit_says_so_and_how_old_it_is() -> None:
+    async def handle(call: Call) -> Answer:
+        call.cache, call.cost_nusd = CacheNote("exact", 41, 700), 0
+        return Answer(200, (), "cache:exact", b"{}")
+
+    client, _ = await run(handle)
+    assert client.headers[b"x-waystation-cache"] == b"exact"
+    assert client.headers[b"age"] == b"41"
+    assert client.headers[b"x-waystation-cost-usd"] == b"0.000000000"
+    assert b"x-waystation-provider" not in client.headers
+
+
+@pytest.mark.parametrize(
+    ("note", "said"), [(CacheNote("miss"), b"miss"), (CacheNote("bypass"), b"bypass"), (None, b"bypass")]
+)
+async def test_what_a_provider_answered_is_no_hit(note: CacheNote | None, said: bytes) -> None:
+    answer = json_answer()
+
+    async def handle(call: Call) -> Answer:
+        call.cache = note
+        return await answer(call)
+
+    client, _ = await run(handle)
+    assert client.headers[b"x-waystation-cache"] == said
+    assert b"age" not in client.headers

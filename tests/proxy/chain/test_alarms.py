@@ -1,8 +1,11 @@
+import asyncio
 from datetime import UTC
+
+import pytest
 
 from proxy.accounting import Allowance, QuotaTerms
 from proxy.accounting.periods import Calendar
-from proxy.chain import Alarms, amount_of, instant
+from proxy.chain import Alarms, amount_of, instant, tell_of_end
 from proxy.observe import Metrics
 from tests.books import MORNING_S
 
@@ -21,7 +24,7 @@ class Rig:
         return one
 
 
-def test_a_level_of_a_quota_is_logged_counted_and_sent(caplog: object) -> None:
+def test_a_level_of_a_quota_is_logged_counted_and_sent(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig()
     rig.alarms.quota(rig.allowance("search"), 0.5)
     rig.alarms.quota(rig.allowance("search", "ci"), 1.0)
@@ -62,3 +65,19 @@ def test_amounts_are_exact() -> None:
     assert amount_of(1, "usd") == "0.000000001"
     assert amount_of(7, "tokens") == 7
     assert instant(0) == "1970-01-01T00:00:00+00:00"
+
+
+async def test_a_task_that_should_never_end_is_told_of_when_it_does(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise RuntimeError("boom")
+
+    task = asyncio.ensure_future(fail())
+    await asyncio.wait([task])
+    tell_of_end(task)
+    assert "housekeeping has ended" in caplog.text
+    caplog.clear()
+    cancelled = asyncio.ensure_future(asyncio.sleep(60))
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
+    tell_of_end(cancelled)
+    assert caplog.text == ""

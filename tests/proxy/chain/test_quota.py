@@ -35,7 +35,7 @@ class Rig:
             "free": Scale(Ceiling(lambda: [FREE]), 500, 10_000),
         }
         self.layer = Spending(
-            self.quotas, Grants(self.quotas, None), scales, self.notes, self.metrics, lambda: self.now_s
+            self.quotas, Grants(self.quotas, None), scales, self.notes, self.metrics, lambda: self.now_s, {"chat"}
         )
 
     async def begin(self, max_tokens: int = 100, model: str = "chat") -> Call:
@@ -230,3 +230,29 @@ async def test_a_call_reserves_where_it_counts_even_if_midnight_comes_between() 
     await rig.layer(call, answer)
     assert rig.only.end_s == midnight_s
     assert rig.only.reserved == 200_000
+
+
+async def test_a_spent_quota_may_leave_the_cache() -> None:
+    rig = Rig(money(0.0001, is_cache_only=True))
+    call = await rig.begin()
+    assert rig.only.reserved == 0
+    assert rig.told == [], "nobody is refused yet"
+    assert call.unpaid is not None
+    error = call.unpaid()
+    assert isinstance(error, QuotaSpent)
+    assert call.limited_by == "usd per day"
+
+
+async def test_a_quota_with_room_asks_for_no_cache() -> None:
+    assert (await Rig(money(1, is_cache_only=True)).begin()).unpaid is None
+
+
+async def test_a_spent_quota_that_refuses_refuses_whatever_others_allow() -> None:
+    rig = Rig(money(0.0001, is_cache_only=True), money(0.0001, "week"))
+    assert "spent" in (await rig.refusal()).message
+
+
+async def test_a_model_without_a_cache_is_refused_at_once() -> None:
+    rig = Rig(QuotaTerms(("search",), "tokens", 10, "day", is_cache_only=True))
+    with pytest.raises(QuotaSpent):
+        await rig.begin(model="free")

@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 
 from proxy.accounting import Prices, Rates, Tariff
-from proxy.call import Attempt
+from proxy.call import Attempt, CacheNote
 from proxy.chain.settlement import settlement_of
 from proxy.state import Payer, Settlement
 from proxy.wire.usage import Usage
@@ -115,3 +115,27 @@ def test_an_attempt_that_is_still_being_called_off_may_be_billed() -> None:
 def test_an_estimate_is_never_above_what_was_reserved() -> None:
     [entry] = settle(attempt(produced_tokens=5000)).attempts
     assert (entry.metering, entry.visible_tokens) == ("estimated", 1000)
+
+
+def test_a_hit_is_booked_with_what_it_saved() -> None:
+    call = a_call()
+    call.status, call.cache = 200, CacheNote("exact", 5, 700)
+    entry = settlement_of(call, PAYER, 1_000_000, 0.1, (400, 1000))
+    assert (entry.source, entry.saved_nusd, entry.attempts) == ("cache:exact", 700, ())
+    call.cache = CacheNote("coalesced", 0, 700)
+    assert settlement_of(call, PAYER, 1_000_000, 0.1, (400, 1000)).source == "cache:exact"
+
+
+@pytest.mark.parametrize("note", [CacheNote("miss"), CacheNote("bypass"), None])
+def test_what_was_no_hit_saved_nothing(note: CacheNote | None) -> None:
+    call = a_call()
+    call.status, call.cache = 200, note
+    entry = settlement_of(call, PAYER, 1_000_000, 0.1, (400, 1000))
+    assert (entry.source, entry.saved_nusd) == ("upstream", 0)
+
+
+def test_a_hit_that_did_not_arrive_saved_nothing() -> None:
+    call = a_call()
+    call.status, call.error, call.cache = 499, "client_gone", CacheNote("exact", 5, 700)
+    entry = settlement_of(call, PAYER, 1_000_000, 0.1, (400, 1000))
+    assert (entry.source, entry.saved_nusd) == ("upstream", 0)

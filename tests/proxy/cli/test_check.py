@@ -9,7 +9,7 @@ from proxy.config import json_schema
 GOOD = """\
 version: 1
 providers: {p: {kind: demo}}
-models: {chat: {cache: {exact: {ttl: 1h}},   targets: [{provider: p, model: m}]}}
+models: {chat: {cache: {semantic: {ttl: 1h}}, targets: [{provider: p, model: m}]}}
 teams: {t: {keys: [{name: k, key: sk-way-0123456789}]}}
 """
 
@@ -25,7 +25,7 @@ def test_a_config_that_holds_is_summed_up_with_its_warnings(file: Path, capsys: 
     assert main(["check", "--config", str(file)]) == 0
     out, err = capsys.readouterr()
     assert out.startswith(f"{file}: holds: 1 provider, 1 model, 1 team, 1 warning; hash ")
-    assert err.startswith(f"warning: {file}:3:17: models.chat.cache: accepted, but this version")
+    assert err.startswith(f"warning: {file}:3:25: models.chat.cache.semantic: accepted, but this version")
 
 
 def test_faults_are_printed_and_the_exit_code_says_so(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,7 +35,7 @@ def test_faults_are_printed_and_the_exit_code_says_so(file: Path, capsys: pytest
     assert out == ""
     assert err.splitlines() == [
         f"{file}:1:10: version: expected 1",
-        f"{file}:3:67: models.chat.targets[0].provider: there is no such provider (known: p)",
+        f"{file}:3:68: models.chat.targets[0].provider: there is no such provider (known: p)",
         f"{file}: 2 faults",
     ]
 
@@ -57,7 +57,10 @@ def test_a_report_has_what_every_target_costs_and_who_says_so(file: Path, capsys
     file.write_text(GOOD.replace("{p: {kind: demo}}", provider).replace("{provider: p, model: m}", targets))
     assert main(["check", "--json", "--config", str(file)]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert [warning["path"] for warning in report["warnings"]] == ["models.chat.cache", "models.chat.targets[1]"]
+    assert [warning["path"] for warning in report["warnings"]] == [
+        "models.chat.cache.semantic",
+        "models.chat.targets[1]",
+    ]
     priced, unpriced = report["prices"]
     assert (priced["model"], priced["target"], priced["source"]) == ("chat", "p/gpt-4o", "table")
     assert (priced["usd_per_mtok"]["input"], priced["usd_per_mtok"]["output"]) == (2.5, 10)
@@ -68,7 +71,7 @@ def test_what_has_no_price_is_a_fault_where_the_config_says_so(file: Path, capsy
     text = GOOD.replace("{kind: demo}", '{kind: openai, base_url: "http://127.0.0.1:1/v1"}')
     file.write_text(f"{text}accounting: {{unpriced: refuse}}\n")
     assert main(["check", "--config", str(file)]) == 1
-    assert f"{file}:3:56: models.chat.targets[0]: no price is known for it" in capsys.readouterr().err
+    assert f"{file}:3:57: models.chat.targets[0]: no price is known for it" in capsys.readouterr().err
 
 
 def test_faults_of_a_report_say_all_that_the_lines_say(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ PATTERNS = [".".join(pattern) for pattern, _ in _UNSERVED]
 @pytest.mark.parametrize(
     ("data", "path", "word"),
     [
-        ({"models": {"m": {"cache": {"exact": {}}}}}, ("models", "m", "cache"), "not act"),
+        ({"models": {"m": {"cache": {"semantic": {"ttl": "1h"}}}}}, ("models", "m", "cache", "semantic"), "not act"),
         (
             {"models": {"m": {"fallbacks": [{"cache": "semantic"}]}}},
             ("models", "m", "fallbacks", 0, "cache"),
@@ -34,6 +34,7 @@ def test_a_setting_without_effect_is_named(data: dict[str, object], path: tuple[
     [
         {},
         {"models": {"m": {"strategy": "round_robin", "rescue": False, "cache": None}}},
+        {"models": {"m": {"cache": {"exact": {"ttl": "1h"}, "semantic": None}}}, "cache": {"memory": "64MB"}},
         {"notify": {"webhook": None}},
         {
             "server": {"trusted_proxies": []},

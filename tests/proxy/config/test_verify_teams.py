@@ -40,3 +40,20 @@ def test_it_is_a_warning_of_check() -> None:
         CONFIG.replace(old, f"limits: {{rpm: 5}}, keys: [{{name: ci, key: {KEY}, limits: {{rpm: 6}}}}]"), {}, "x.yaml"
     )
     assert [warning.path for warning in loaded.warnings] == ["teams.search.keys[0].limits.rpm"]
+
+
+def cache_warnings(quota: str, model: str = "") -> list[str]:
+    text = CONFIG.replace("models: [chat]}", f"models: [chat], quotas: [{quota}]}}").replace(
+        "chat: {", f"chat: {{{model}"
+    )
+    return [str(one) for one in load_text(text, {}, "a.yaml").warnings if "has a cache" in str(one)]
+
+
+def test_a_quota_that_leaves_the_cache_wants_one() -> None:
+    quota = "{usd: 5, per: day, when_spent: cache_only}"
+    assert len(cache_warnings(quota)) == 1
+    assert cache_warnings(quota, "cache: {exact: {}}, ") == []
+    assert (
+        len(cache_warnings("{usd: 5, per: day, models: [large], when_spent: cache_only}", "cache: {exact: {}}, ")) == 1
+    )
+    assert cache_warnings("{usd: 5, per: day}") == []

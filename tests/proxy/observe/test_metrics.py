@@ -140,3 +140,13 @@ def test_a_refusal_by_a_limit_is_counted_by_team_and_limit() -> None:
     metrics = Metrics()
     metrics.limit_refused("search", "team_rpm")
     assert value(metrics, "llm_limit_refusals_total", team="search", limit="team_rpm") == 1
+
+
+def test_the_cache_is_shown_as_it_is() -> None:
+    metrics = Metrics()
+    metrics.cache.events["hit"] += 2
+    metrics.cache.saved_nusd, metrics.cache.used_bytes = 1_500_000_000, 77
+    assert value(metrics, "llm_cache_events_total", tier="exact", result="hit") == 2
+    assert value(metrics, "llm_cache_events_total", tier="exact", result="miss") == 0
+    assert value(metrics, "llm_cache_saved_usd_total") == 1.5
+    assert value(metrics, "llm_cache_used_bytes") == 77

@@ -1,0 +1,103 @@
+"""`/admin/v1/cache`: how the cache fares, and forgetting what it has."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from math import inf
+from time import time
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from proxy.accounting.usd import exact_usd
+from proxy.api.changes import identify_changer, read_object, record
+from proxy.api.json_response import json_response
+from proxy.api.surface import Desk
+from proxy.cache import Stored
+from proxy.config import seconds_of
+from proxy.errors import InvalidRequest
+
+_NAMES: Final = ("id", "team", "model", "older_than")
+_MAX_CHARS: Final = 256
+
+_logger = logging.getLogger(__name__)
+
+
+class CacheEndpoint:
+    """What operators see of the cache and do to it."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def show(self, request: Request) -> Response:
+        """Hits, misses, memory, and what was saved, since the start of the process."""
+        surface = self._desk.surface
+        surface.identify_admin(request.state.headers)
+        counts, stats = surface.cache.counts, surface.cache.store.stats
+        return json_response(
+            {
+                "exact": {
+                    **{_PLURALS[name]: count for name, count in counts.events.items()},
+                    "saved_usd": exact_usd(counts.saved_nusd),
+                },
+                "memory": {
+                    "entries": stats.entries,
+                    "used_bytes": stats.used_bytes,
+                    "budget_bytes": stats.budget_bytes,
+                    "evicted": stats.evicted,
+                    "expired": stats.expired,
+                    "purged": stats.purged,
+                },
+            }
+        )
+
+    async def purge(self, request: Request) -> Response:
+        """Forget answers: `{"id": ID, "team": NAME, "model": NAME, "older_than": "1h"}`, one of them or several, which
+        must then all be true. For the role admin.
+        """
+        surface = self._desk.surface
+        admin = identify_changer(surface, request)
+        wanted = _read(await read_object(request))
+        span_s = seconds_of(wanted.get("older_than"))
+        if span_s is None and "older_than" in wanted:
+            raise InvalidRequest("Give 'older_than' as a time such as 250ms, 2s, 5m, 1h or 30d.", param="older_than")
+        before_s = inf if span_s is None else time() - span_s
+        count = surface.cache.purge(lambda entry: _is_meant(entry, wanted, before_s))
+        subject = ", ".join(f"{name}={value}" for name, value in wanted.items())
+        _logger.warning("audit: '%s' purged %d answers from the cache (%s)", admin.name, count, subject)
+        await record(surface, admin, "cache.purge", subject, f"{count} answers")
+        return json_response({"purged": count})
+
+
+_PLURALS: Final[Mapping[str, str]] = {
+    "hit": "hits",
+    "coalesced": "coalesced",
+    "miss": "misses",
+    "bypass": "bypassed",
+    "stored": "stored",
+    "unfit": "unfit",
+}
+
+
+def _read(body: Mapping[str, object]) -> dict[str, str]:
+    wanted: dict[str, str] = {}
+    for name, value in body.items():
+        if name not in _NAMES:
+            raise InvalidRequest("Give 'id', 'team', 'model' or 'older_than'.")
+        if not isinstance(value, str) or not 0 < len(value) <= _MAX_CHARS or not value.isprintable():
+            raise InvalidRequest(f"Give '{name}' as a text of at most {_MAX_CHARS} printable characters.", param=name)
+        wanted[name] = value
+    if not wanted:
+        raise InvalidRequest("Say what to forget: 'id', 'team', 'model' or 'older_than'.")
+    return wanted
+
+
+def _is_meant(entry: Stored, wanted: Mapping[str, str], before_s: float) -> bool:
+    return (
+        ("id" not in wanted or wanted["id"] in (entry.call_id, entry.request_id, entry.answer_id))
+        and ("team" not in wanted or wanted["team"] == entry.team)
+        and ("model" not in wanted or wanted["model"] == entry.model)
+        and entry.stored_at < before_s
+    )

@@ -1,0 +1,323 @@
+import asyncio
+from collections.abc import AsyncIterator
+from random import Random
+from typing import Any
+
+import orjson
+import pytest
+
+from proxy.cache import Shelf, Store
+from proxy.call import Answer, Attempt, CacheNote, Call, Principal
+from proxy.chain.cache import CacheRule, CacheState, Caching
+from proxy.chain.catalogue import Catalogue, Model
+from proxy.errors import (
+    CacheMiss,
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    QuotaSpent,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from proxy.observe.cache_counts import CacheCounts
+from proxy.providers import Patience
+from tests.calls import PATIENCE, a_call
+from tests.fakes import completion, sse_chunks
+
+ANSWER = orjson.dumps(completion("Hello!"))
+Script = bytes | list[bytes] | GatewayError
+
+
+class Rig:
+    """The layer over a scripted endpoint; the last step of the script repeats."""
+
+    def __init__(self, *script: Script, patience: Patience = PATIENCE, **rule: Any) -> None:
+        self.now_s = 1_790_000_000.0
+        self.script = list(script)
+        self.asked: list[Call] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.fallback: str | None = None
+        self.state = CacheState(Store(10**7, Random(1)), Shelf(10**6), CacheCounts(), lambda: self.now_s)
+        rules = {"chat": CacheRule(b"s" * 32, 60, **rule)}
+        models = Catalogue([Model("chat", (), patience, 15, ())])
+        self.layer = Caching(rules, self.state, models, lambda call: None, lambda: 0.0)
+
+    async def endpoint(self, call: Call) -> Answer:
+        self.asked.append(call)
+        step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        await self.gate.wait()
+        call.attempts.append(Attempt("a/m", "m", "a", 0.0))
+        call.cost_nusd, call.fallback = 700, self.fallback
+        if isinstance(step, GatewayError):
+            raise step
+        if isinstance(step, bytes):
+            return Answer(200, (), "upstream", step)
+        return Answer(200, (), "upstream", blocks=_each(step))
+
+    async def ask(
+        self, call: Call | None = None, *, control: bytes | None = None, stream: bool = False, **fields: Any
+    ) -> tuple[str, bytes]:
+        """How the cache fared, and the whole answer."""
+        call = call or a_call(stream=stream)
+        call.id = f"req_{id(call)}"
+        call.request.body |= fields
+        if control is not None:
+            call.headers = {b"cache-control": control}
+        try:
+            answer = await self.layer(call, self.endpoint)
+            body = answer.body if answer.blocks is None else b"".join([block async for block in answer.blocks])
+        finally:
+            for step in call.on_last_byte:
+                step()
+            await call.closing.aclose()
+        return call.cache.result if call.cache is not None else "none", body
+
+    def waiting(self, count: int) -> list[asyncio.Task[tuple[str, bytes]]]:
+        return [asyncio.create_task(self.ask()) for _ in range(count)]
+
+
+async def _each(blocks: list[bytes]) -> AsyncIterator[bytes]:
+    for block in blocks:
+        yield block
+
+
+async def turn() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_the_second_call_is_a_hit_that_costs_nothing() -> None:
+    rig = Rig(ANSWER)
+    assert await rig.ask() == ("miss", ANSWER)
+    rig.now_s += 9.5
+    call = a_call()
+    assert await rig.ask(call) == ("exact", ANSWER)
+    assert call.cache == CacheNote("exact", 9, 700)
+    assert (call.cost_nusd, call.attempts, len(rig.asked)) == (0, [], 1)
+    counts = rig.state.counts
+    assert (counts.events["hit"], counts.events["miss"], counts.events["stored"]) == (1, 1, 1)
+    assert counts.saved_nusd == 700
+    assert counts.used_bytes == rig.state.store.stats.used_bytes > len(ANSWER)
+
+
+async def test_a_stream_and_json_serve_each_other() -> None:
+    rig = Rig(sse_chunks("Hel", "lo!"))
+    assert (await rig.ask(stream=True))[0] == "miss"
+    result, body = await rig.ask()
+    assert (result, orjson.loads(body)["choices"]) == ("exact", completion("Hello!")["choices"])
+    result, body = await rig.ask(stream=True)
+    assert (result, b'"content":"Hello!"' in body, body.endswith(b"data: [DONE]\n\n")) == ("exact", True, True)
+
+
+async def test_an_old_answer_is_none() -> None:
+    rig = Rig(ANSWER)
+    await rig.ask()
+    rig.now_s += 60
+    assert (await rig.ask())[0] == "miss"
+
+
+async def test_a_model_without_a_cache_is_passed() -> None:
+    rig = Rig(ANSWER)
+    assert [(await rig.ask(a_call("other")))[0] for _ in range(2)] == ["none", "none"]
+    assert len(rig.asked) == 2
+    with pytest.raises(CacheMiss):
+        await rig.ask(a_call("other"), control=b"only-if-cached")
+
+
+async def test_another_team_asks_for_itself() -> None:
+    rig = Rig(ANSWER)
+    await rig.ask()
+    assert (await rig.ask(a_call(principal=Principal("sales", "ci", None))))[0] == "miss"
+    assert (await rig.ask(a_call(principal=Principal("search", "another key", None))))[0] == "exact"
+
+
+async def test_chance_is_only_for_rules_that_say_so() -> None:
+    assert [(await one.ask(temperature=1))[0] for one in [Rig(ANSWER)] for _ in range(2)] == ["bypass", "bypass"]
+    assert [(await one.ask(temperature=1))[0] for one in [Rig(ANSWER, is_sampled=True)] for _ in range(2)] == [
+        "miss",
+        "exact",
+    ]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        orjson.dumps(completion("Hel", finish="length")),
+        orjson.dumps({**completion(), "citations": ["https://…"]}),
+        sse_chunks("Hel", finish="content_filter"),
+        sse_chunks("Hel", finish=None),
+    ],
+)
+async def test_what_is_not_whole_is_not_kept(answer: bytes | list[bytes]) -> None:
+    rig, stream = Rig(answer), isinstance(answer, list)
+    assert [(await rig.ask(stream=stream))[0] for _ in range(2)] == ["miss", "miss"]
+    assert rig.state.counts.events["unfit"] == 2
+
+
+async def test_what_another_model_answered_is_not_kept() -> None:
+    rig = Rig(ANSWER)
+    rig.fallback = "large"
+    assert [(await rig.ask())[0] for _ in range(2)] == ["miss", "miss"]
+
+
+async def test_a_failure_is_not_kept() -> None:
+    rig = Rig(UpstreamError("down"), ANSWER)
+    with pytest.raises(UpstreamError):
+        await rig.ask()
+    assert (await rig.ask())[0] == "miss"
+
+
+async def test_a_client_may_want_a_new_answer_which_is_kept() -> None:
+    newer = orjson.dumps(completion("newer"))
+    rig = Rig(ANSWER, newer)
+    await rig.ask()
+    assert await rig.ask(control=b"no-cache") == ("bypass", newer)
+    assert await rig.ask() == ("exact", newer)
+
+
+async def test_a_client_may_want_nothing_kept() -> None:
+    rig = Rig(ANSWER)
+    assert (await rig.ask(control=b"no-store"))[0] == "bypass"
+    assert rig.state.store.stats.entries == 0
+
+
+async def test_a_client_may_want_it_young() -> None:
+    rig = Rig(ANSWER)
+    await rig.ask()
+    rig.now_s += 10
+    assert (await rig.ask(control=b"max-age=10"))[0] == "exact"
+    assert (await rig.ask(control=b"max-age=9"))[0] == "miss"
+
+
+async def test_a_client_may_want_a_stored_one_or_none() -> None:
+    rig = Rig(ANSWER)
+    with pytest.raises(CacheMiss):
+        await rig.ask(control=b"only-if-cached")
+    with pytest.raises(CacheMiss):
+        await rig.ask(control=b"only-if-cached", temperature=1)
+    assert rig.asked == []
+    await rig.ask()
+    assert (await rig.ask(control=b"only-if-cached"))[0] == "exact"
+
+
+async def test_a_spent_quota_leaves_what_is_stored() -> None:
+    def unpaid(**fields: Any) -> Call:
+        call = a_call()
+        call.request.body |= fields
+        call.unpaid = lambda: QuotaSpent("spent")
+        return call
+
+    rig = Rig(ANSWER)
+    for fields in ({}, {"temperature": 1}):
+        with pytest.raises(QuotaSpent):
+            await rig.ask(unpaid(**fields))
+    await rig.ask()
+    assert (await rig.ask(unpaid()))[0] == "exact"
+
+
+async def test_a_spent_quota_joins_nobody_for_whom_it_might_have_to_pay() -> None:
+    rig = Rig(ANSWER)
+    rig.gate.clear()
+    first = rig.waiting(1)
+    await turn()
+    call = a_call()
+    call.unpaid = lambda: QuotaSpent("spent")
+    with pytest.raises(QuotaSpent):
+        await rig.ask(call)
+    rig.gate.set()
+    await asyncio.gather(*first)
+
+
+async def test_a_hundred_at_once_make_one_call() -> None:
+    rig = Rig(ANSWER)
+    rig.gate.clear()
+    tasks = rig.waiting(100)
+    await turn()
+    rig.gate.set()
+    results = await asyncio.gather(*tasks)
+    assert sorted(result for result, _ in results) == ["coalesced"] * 99 + ["miss"]
+    assert {body for _, body in results} == {ANSWER}
+    assert len(rig.asked) == 1
+    counts = rig.state.counts
+    assert (counts.events["miss"], counts.events["coalesced"], counts.saved_nusd) == (1, 99, 99 * 700)
+
+
+async def test_who_waited_for_a_failure_asks_once_more_together_then_alone() -> None:
+    rig = Rig(UpstreamError("down"))
+    rig.gate.clear()
+    tasks = rig.waiting(10)
+    await turn()
+    rig.gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(one, UpstreamError) for one in results)
+    assert len(rig.asked) == 10
+    assert rig.layer._flights == {}
+
+
+async def test_a_failure_that_passes_costs_the_others_one_call() -> None:
+    rig = Rig(UpstreamError("down"), ANSWER)
+    rig.gate.clear()
+    tasks = rig.waiting(10)
+    await turn()
+    rig.gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert sum(isinstance(one, UpstreamError) for one in results) == 1
+    assert len(rig.asked) == 2
+
+
+async def test_what_is_wrong_with_the_request_is_wrong_for_all() -> None:
+    rig = Rig(InvalidRequest("no"))
+    rig.gate.clear()
+    tasks = rig.waiting(10)
+    await turn()
+    rig.gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(one, InvalidRequest) for one in results)
+    assert len(rig.asked) == 1
+
+
+async def test_nobody_waits_for_another_call_longer_than_for_its_own() -> None:
+    rig = Rig(ANSWER, patience=Patience(1, 1, 1, 0.01))
+    rig.gate.clear()
+    first = rig.waiting(1)
+    await turn()
+    with pytest.raises(UpstreamTimeout):
+        await rig.ask()
+    rig.gate.set()
+    await asyncio.gather(*first)
+
+
+async def test_a_fault_of_ours_leaves_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(ANSWER)
+    rig.gate.wait = _fail  # type: ignore[method-assign, assignment]
+    results = await asyncio.gather(*rig.waiting(3), return_exceptions=True)
+    assert all(isinstance(one, InternalError) for one in results)
+    assert rig.layer._flights == {}
+    assert "a fault" in caplog.text
+
+
+async def test_what_is_on_its_way_when_something_is_purged_is_not_kept() -> None:
+    rig = Rig(ANSWER)
+    rig.gate.clear()
+    [task] = rig.waiting(1)
+    await turn()
+    assert rig.state.purge(lambda entry: True) == 0
+    rig.gate.set()
+    assert (await task)[0] == "miss"
+    assert rig.state.store.stats.entries == 0
+
+
+@pytest.mark.parametrize(
+    ("memory", "scope", "entries"), [(10**7, b"s" * 32, 1), (10**7, b"t" * 32, 0), (100, b"s" * 32, 0)]
+)
+async def test_a_new_config_forgets_what_it_makes_useless(memory: int, scope: bytes, entries: int) -> None:
+    rig = Rig(ANSWER)
+    await rig.ask()
+    rig.state.adapt(memory, {"chat": CacheRule(scope, 60)})
+    assert rig.state.store.stats.entries == entries
+    assert rig.state.shelf.limit_bytes == memory // 8
+
+
+async def _fail() -> bool:
+    raise ValueError("a fault")
