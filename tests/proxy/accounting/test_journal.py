@@ -219,7 +219,10 @@ async def test_a_write_that_hangs_is_waited_for_in_bounds_and_makes_the_journal_
     loop = asyncio.get_running_loop()
     disk = Disk()
 
+    hanging = threading.Event()
+
     def hang(path: Path) -> SegmentFile:
+        hanging.set()
         asyncio.run_coroutine_threadsafe(released.wait(), loop).result(30)
         return disk(path)
 
@@ -230,6 +233,7 @@ async def test_a_write_that_hangs_is_waited_for_in_bounds_and_makes_the_journal_
     clock.advance(0.01)
     assert not await first
     assert journal.late == 1
+    assert await asyncio.to_thread(hanging.wait, 30)
     seen = [journal.is_degraded]
     clock.advance(2)
     seen.append(journal.is_degraded)
