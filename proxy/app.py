@@ -13,7 +13,6 @@ import logging
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
-from math import inf
 from random import Random
 from time import monotonic, time
 
@@ -57,14 +56,13 @@ from proxy.config import Config, ConfigFaults, Fault, Loaded
 from proxy.keyring import admin_keyring, client_keyring
 from proxy.observe import CallLog, Metrics
 from proxy.providers import Provider, Webhook, build_providers
-from proxy.state import Registry, StateFailed
+from proxy.state import Registry
 from routing import Fleet, Router
 
 #: How often a retired world is asked whether its last call has ended, in seconds.
 _RETIRE_POLL_S = 0.1
-#: How often alarms are looked for, and what is too old is forgotten, in seconds.
+#: How often alarms are looked for, in seconds.
 _LOOK_EVERY_S = 5.0
-_RETAIN_EVERY_S = 3600.0
 
 _logger = logging.getLogger(__name__)
 
@@ -110,7 +108,7 @@ class Gateway:
         self._quotas = Quotas(Tally(Calendar(UTC), time()) if books is None else books.tally, self._alarms.quota)
         self._grants = Grants(self._quotas, registry)
         self._cache = CacheState.empty(metrics.cache, time)
-        self._housekeeping: asyncio.Task[None] | None = None
+        self._housekeeping: list[asyncio.Task[None]] = []
         self._retiring: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self.exchanges: set[Exchange] = set()
@@ -168,8 +166,12 @@ class Gateway:
 
     def start(self) -> None:
         """From now on do by the clock what has to be done. Needs a running event loop."""
-        self._housekeeping = asyncio.create_task(self._keep_house())
-        self._housekeeping.add_done_callback(tell_of_end)
+        lasting = [self._keep_house()]
+        if self._books is not None:
+            lasting.append(self._books.forget_old(lambda: self.config.state.retain))
+        self._housekeeping = [asyncio.create_task(one) for one in lasting]
+        for task in self._housekeeping:
+            task.add_done_callback(tell_of_end)
 
     def stop_exchanges(self) -> int:
         """End every call that is still under way with an error it can retry on; how many there were."""
@@ -180,7 +182,7 @@ class Gateway:
 
     async def aclose(self) -> None:
         """Close every provider. Call it when no exchange is left."""
-        tasks = [*self._retiring, *([] if self._housekeeping is None else [self._housekeeping])]
+        tasks = [*self._retiring, *self._housekeeping]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -266,7 +268,6 @@ class Gateway:
         return ((name, self._fleet[name].breaker.state(now)) for name in self._fleet)
 
     async def _keep_house(self) -> None:
-        retained_at = -inf
         while True:
             self._grants.advance(time())  # where nobody calls, a period ends all the same
             credentials = (
@@ -275,12 +276,6 @@ class Gateway:
                 for id, standing in provider.standings()
             )
             self._alarms.look(self._breakers(), credentials)
-            if self._books is not None and monotonic() - retained_at >= _RETAIN_EVERY_S:
-                retained_at = monotonic()
-                try:
-                    await asyncio.to_thread(self._books.retain, self.config.state.retain, time())
-                except StateFailed as error:
-                    _logger.error("what is too old in the books could not be removed: %s", error)
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _retire(self, old: World, new: World) -> None:

@@ -4,6 +4,7 @@ first call, closed after the last.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from proxy.state import SqliteLedger, SqliteReports, StateFailed, StateUnusable,
 
 #: No call lasts as long; one that was not settled by then never will be.
 _LEASE_S: Final = 25 * 3600.0
-#: How many calls are forgotten at a time.
+#: How often what is too old is forgotten, in seconds, and how many calls at a time.
+_RETAIN_EVERY_S: Final = 3600.0
 _RETAIN_STEP: Final = 500
 
 _logger = logging.getLogger(__name__)
@@ -54,6 +56,15 @@ class Books:
         sums_from = min(self.calendar.day(now_s - settings.rollups_s), *needed)
         while self.store.retain(calls_from, sums_from, _RETAIN_STEP) == _RETAIN_STEP:
             pass
+
+    async def forget_old(self, settings: Callable[[], RetainConfig]) -> None:
+        """Once an hour, for ever; `settings` gives those in force. A disk that is stuck holds up nobody but this."""
+        while True:
+            try:
+                await asyncio.to_thread(self.retain, settings(), time())
+            except StateFailed as error:
+                _logger.error("what is too old in the books could not be removed: %s", error)
+            await asyncio.sleep(_RETAIN_EVERY_S)
 
     def close(self) -> None:
         """Write, bring in and sync all that there is, waiting for a stuck disk no longer than some seconds. Blocks."""

@@ -21,7 +21,7 @@ class Ceiling:
         self._steps: list[tuple[int, int, int]] = []  # above how many input tokens, dearer ones
 
     def nusd(self, input_tokens: int, output_tokens: int, now_s: float) -> int:
-        """The bound for one attempt with so many tokens, in nano-dollars. `now_s` is Unix time. Cost: 0.3 µs."""
+        """The bound for one attempt with so many tokens, in nano-dollars. `now_s` is Unix time. Cost: 0.2 µs."""
         if now_s >= self._until_s:
             self._look(now_s)
         of_input, of_output = self._input, self._output

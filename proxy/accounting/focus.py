@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from proxy.accounting.figures import Figures
-from proxy.accounting.periods import Calendar, month_of
+from proxy.accounting.periods import Calendar, instant_of, month_of
 from proxy.accounting.report_csv import text_cell, write_csv
 from proxy.accounting.report_json import TOKENS
 from proxy.accounting.report_query import Query
@@ -84,13 +84,13 @@ def _row(
         "BillingAccountId": provider,
         "BillingAccountName": provider,
         "BillingCurrency": "USD",
-        "BillingPeriodEnd": _instant(calendar.begin_s(month.end)),
-        "BillingPeriodStart": _instant(calendar.begin_s(month.first)),
+        "BillingPeriodEnd": instant_of(calendar.begin_s(month.end)),
+        "BillingPeriodStart": instant_of(calendar.begin_s(month.first)),
         "ChargeCategory": "Usage",
         "ChargeClass": "Correction" if of_month else "",
         "ChargeDescription": f"{model} at {provider}, {metering}{f', of {of_month}' if of_month else ''}",
-        "ChargePeriodEnd": _instant(end_s),
-        "ChargePeriodStart": _instant(first_s),
+        "ChargePeriodEnd": instant_of(end_s),
+        "ChargePeriodStart": instant_of(first_s),
         **dict.fromkeys(("ContractedCost", "EffectiveCost", "ListCost"), cost),
         **dict.fromkeys(("InvoiceIssuerName", "ProviderName", "PublisherName"), provider),
         **dict.fromkeys(("PricingQuantity", "ConsumedQuantity"), tokens),
@@ -130,7 +130,3 @@ def _charge_period(period: str, calendar: Calendar) -> tuple[float, float, Span]
         return calendar.begin_s(month.first), calendar.begin_s(month.end), month
     day = date.fromisoformat(period)
     return calendar.begin_s(day), calendar.begin_s(day + timedelta(days=1)), month_of(day)
-
-
-def _instant(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -80,3 +80,8 @@ def month_of(day: date) -> Span:
     """The month of a day."""
     first = day.replace(day=1)
     return Span(first, (first + timedelta(days=31)).replace(day=1))
+
+
+def instant_of(at_s: float) -> str:
+    """Unix time as reports write it: `2026-11-21T07:00:00Z`."""
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

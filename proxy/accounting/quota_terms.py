@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from proxy.accounting.periods import Per
+from proxy.accounting.usd import USD
 from proxy.config import Config, QuotaConfig
 
 Unit = Literal["usd", "tokens"]
@@ -64,7 +65,7 @@ def _all(config: Config) -> Iterator[QuotaTerms]:
 
 def _terms(owner: OwnerName, quota: QuotaConfig) -> QuotaTerms:
     unit: Unit = "tokens" if quota.usd is None else "usd"
-    cap = quota.tokens if quota.usd is None else int(quota.usd * 10**9)
+    cap = quota.tokens if quota.usd is None else int(quota.usd * USD)
     _, _, downgrade_to = quota.when_spent.partition("downgrade:")
     return QuotaTerms(
         owner,

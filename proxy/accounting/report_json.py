@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
 from typing import Final
 
 from proxy.accounting.figures import Attempts, Figures
+from proxy.accounting.periods import instant_of
 from proxy.accounting.quota_use import QuotaUse
 from proxy.accounting.reports import Adjustment, Check, Report
 from proxy.accounting.usd import exact_usd
@@ -52,9 +52,7 @@ def _span(span: Span) -> dict[str, str]:
 
 
 def _instant(at_ms: int | None) -> str | None:
-    if at_ms is None:
-        return None
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if at_ms is None else instant_of(at_ms / 1000)
 
 
 def _group(names: Sequence[str], group: Sequence[str]) -> dict[str, str | None]:

@@ -58,7 +58,7 @@ class Tally:
             used[use.team, use.key_name, use.model] = [use.calls, use.cost_nusd, use.tokens]
 
     def add(self, team: str, key_name: str, model: str, began_s: float, cost_nusd: int, tokens: int) -> None:
-        """A call was settled. It counts where it began, as it does in the books. Cost: 1 µs."""
+        """A call was settled. It counts where it began, as it does in the books. Cost: 0.5 µs."""
         if began_s >= self._periods["day"].end_s:
             self.roll(began_s)  # the first of its day to end; it may have been refused before anybody looked
         place = team, key_name, model

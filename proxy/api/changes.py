@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from time import time
 from typing import Final, TypeVar, TypeVarTuple
 
@@ -16,6 +15,7 @@ from starlette.responses import Response
 
 from proxy.api.json_response import json_response
 from proxy.api.surface import Desk, Surface
+from proxy.chain import instant as instant_at
 from proxy.config import is_name
 from proxy.errors import AdminOnly, InvalidRequest, NotFound, Overloaded
 from proxy.keyring import Admin
@@ -118,4 +118,4 @@ async def record(surface: Surface, admin: Admin, action: str, subject: str, deta
 
 def instant(at_ms: int | None) -> str | None:
     """Unix milliseconds as an ISO instant in UTC, to the second."""
-    return None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds")
+    return None if at_ms is None else instant_at(at_ms / 1000)

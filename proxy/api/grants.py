@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from proxy.accounting import name_quota
+from proxy.accounting.usd import USD
 from proxy.api.changes import (
     author,
     identify_changer,
@@ -29,7 +30,6 @@ from proxy.config import QuotaConfig, TeamConfig, suggest
 from proxy.errors import InvalidRequest
 from proxy.state import Grant
 
-_NUSD_PER_USD: Final = 10**9
 _MAX_USD: Final = 10**9
 _MAX_TOKENS: Final = 10**15
 _MAX_NOTE_CHARS: Final = 500
@@ -90,7 +90,7 @@ def _describe(grant: Grant, now_ms: float) -> dict[str, object]:
         "id": grant.id,
         "team": grant.team,
         "quota": grant.quota,
-        "usd": grant.amount / _NUSD_PER_USD if grant.unit == "nusd" else None,
+        "usd": grant.amount / USD if grant.unit == "nusd" else None,
         "tokens": grant.amount if grant.unit == "tokens" else None,
         "until": instant(grant.until_ms),
         "in_force": not is_over,
@@ -124,7 +124,7 @@ def _amount(body: Mapping[str, object], quota: QuotaConfig) -> tuple[int, Litera
     usd = body.get("usd")
     if isinstance(usd, bool) or not isinstance(usd, int | float) or not 0 < usd <= _MAX_USD or "tokens" in body:
         raise InvalidRequest("The quota counts money: give 'usd', a number above 0.", param="usd")
-    nusd = round(Decimal(str(usd)) * _NUSD_PER_USD)  # str: 0.1 is meant as one tenth, which no float is
+    nusd = round(Decimal(str(usd)) * USD)  # str: 0.1 is meant as one tenth, which no float is
     if not nusd:
         raise InvalidRequest("That is less than a billionth of a dollar.", param="usd")
     return nusd, "nusd"

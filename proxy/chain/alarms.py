@@ -8,12 +8,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Final
 
 from proxy.accounting import Allowance
+from proxy.accounting.usd import exact_usd
 from proxy.observe import Metrics
 
-_NUSD: Final = 1_000_000_000
 _logger = logging.getLogger(__name__)
 
 
@@ -76,7 +75,7 @@ class Alarms:
 
 def amount_of(amount: int, unit: str) -> str | int:
     """Money in USD, exact, as text; tokens as a number."""
-    return f"{amount // _NUSD}.{amount % _NUSD:09d}" if unit == "usd" else amount
+    return exact_usd(amount) if unit == "usd" else amount
 
 
 def instant(at_s: float) -> str:
@@ -87,4 +86,4 @@ def instant(at_s: float) -> str:
 def tell_of_end(task: asyncio.Task[None]) -> None:
     """For a task that never ends: log it if it does."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        _logger.error("housekeeping has ended: alarms are not told any more, old calls not removed", exc_info=error)
+        _logger.error("housekeeping has ended: alarms are not told, or old calls not removed, any more", exc_info=error)

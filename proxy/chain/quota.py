@@ -12,6 +12,7 @@ from math import ceil
 from typing import Final
 
 from proxy.accounting import Allowance, Ceiling, Quotas, Raise, Reserve
+from proxy.accounting.usd import USD
 from proxy.call import Answer, Call, Handler
 from proxy.chain.bookkeeping import Journal
 from proxy.chain.scale import Scale
@@ -21,7 +22,6 @@ from proxy.state import Registry
 
 #: When calls that are under way hold the rest of a quota: nobody knows how soon they end.
 _NEXT_TRY_S: Final = 1.0
-_NUSD: Final = 1_000_000_000
 
 
 class Grants:
@@ -174,5 +174,5 @@ class _Spend:
 def _amount(amount: int, unit: str) -> str:
     if unit == "tokens":
         return f"{amount:,} tokens"
-    usd = amount / _NUSD
+    usd = amount / USD
     return f"${usd:,.2f}" if usd >= 1 or not amount else f"${usd:.6f}"

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -88,16 +89,15 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    try:
-        books = open_books(config.state, config.accounting)
-        registry = open_registry(config.state.url)
-    except StateUnusable as error:
-        print(f"waystation: {error}", file=sys.stderr)
-        return 1
-    try:
+    with ExitStack() as opened:
+        try:
+            books = open_books(config.state, config.accounting)
+            opened.callback(books.close)
+            registry = open_registry(config.state.url)
+        except StateUnusable as error:
+            print(f"waystation: {error}", file=sys.stderr)
+            return 1
         uvloop.run(_serve(source, listening, books, registry))
-    finally:
-        books.close()
     return 0
 
 

@@ -16,7 +16,7 @@ class Told:
 
     complete: list[str] = field(default_factory=list)  #: request ids of the calls whose last byte came
     refused: dict[int, int] = field(default_factory=dict)  #: status -> how many
-    codes: set[str] = field(default_factory=set)  #: whole heads of refusals, for what they say
+    codes: set[str] = field(default_factory=set)  #: what refusals said of trying again: `true`, `false`
 
 
 async def storm(

@@ -1,11 +1,13 @@
+import asyncio
 from pathlib import Path
 from time import time
 
 import pytest
 
+from proxy.accounting import books as module
 from proxy.accounting.books import Books, open_books
 from proxy.config import AccountingConfig, RetainConfig, StateConfig
-from proxy.state import StateUnusable, Use
+from proxy.state import SqliteLedger, StateFailed, StateUnusable, Use
 from tests.books import intent, settlement
 
 
@@ -89,4 +91,26 @@ def test_the_sums_of_the_present_month_are_kept_because_quotas_begin_with_them(t
     books = opened(tmp_path)
     books.retain(RetainConfig.model_validate({"rollups": "1d"}), now_s)
     assert [one.calls for one in books.reports.use(books.tally.span("month"))] == [1]
+    books.close()
+
+
+async def test_old_calls_are_forgotten_again_and_again_and_a_failure_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_RETAIN_EVERY_S", 0.0)
+    books, asked = opened(tmp_path), list[object]()
+
+    def retain(store: object, calls_from: object, sums_from: object, limit: int) -> int:
+        asked.append(calls_from)
+        if len(asked) == 1:
+            raise StateFailed("the disk is full")
+        return 0
+
+    monkeypatch.setattr(SqliteLedger, "retain", retain)
+    task = asyncio.create_task(books.forget_old(RetainConfig))
+    while len(asked) < 2:
+        await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert "could not be removed: the disk is full" in caplog.text
     books.close()
