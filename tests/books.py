@@ -109,7 +109,7 @@ class WrittenJournal:
         if self._appender.file is None:
             self.write()
         assert self._appender.file is not None
-        self._appender.file.write(memoryview(data))
+        self._appender.file.write(data)
 
     def die(self) -> None:
         """As the end of the process would: nothing is finished."""
@@ -142,7 +142,7 @@ class _Segment:
         self._file = DiskSegment(path)
         self._disk = disk
 
-    def write(self, data: memoryview) -> int:
+    def write(self, data: bytes) -> int:
         self._disk.on_write()
         room = self._disk.room_bytes
         if room == 0:

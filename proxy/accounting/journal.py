@@ -147,8 +147,8 @@ class Journal:
         now = self._clock()
         if (
             self._entered == self._left_at  # else they would not be in order, and the thread uses the appender
-            and self._appender.has_room
             and now >= self._rests_until
+            and self._appender.has_room
             and now - self._syncer.began_at < _SYNC_S
         ):
             return self._write_here(entry, now)
@@ -162,7 +162,8 @@ class Journal:
         except OSError:
             return self._queue_up(entry)  # the thread tries again, and says what is wrong
         ended_at = self._clock()
-        self._took_s += (min(ended_at - now, _WORST_S) - self._took_s) * _SHARE
+        took_s = ended_at - now
+        self._took_s += ((took_s if took_s < _WORST_S else _WORST_S) - self._took_s) * _SHARE
         if self._took_s > _SLOW_S:
             self._took_s, self._rests_until = 0.0, ended_at + _REST_S
         self._entered = self._done = self._left_at = token

@@ -27,7 +27,7 @@ _DAMAGED: Final = ".damaged"
 class SegmentFile(Protocol):
     """A segment while it is written. Each method raises OSError."""
 
-    def write(self, data: memoryview) -> int:
+    def write(self, data: bytes) -> int:
         """Append some of the data; how many bytes it was."""
         ...
 
@@ -53,7 +53,7 @@ class DiskSegment:
         self._fd = os.open(path, flags, 0o600)
         self._folder: Path | None = path.parent
 
-    def write(self, data: memoryview) -> int:
+    def write(self, data: bytes) -> int:
         """See `SegmentFile.write`."""
         return os.write(self._fd, data)
 
@@ -151,8 +151,13 @@ class Appender:
         self._open = open_segment
         self._size = 0
         self._is_torn = False
+        self._reached = "", 0  # one value, so that no thread sees half of it
         self.file: SegmentFile | None = None  #: the segment being written; None before the first
-        self.position = Position()  #: all before it is written
+
+    @property
+    def position(self) -> Position:
+        """All before it is written."""
+        return Position(*self._reached)
 
     @property
     def has_room(self) -> bool:
@@ -167,17 +172,17 @@ class Appender:
         file = self.file
         if file is None or not self.has_room:
             file = self._begin()
-        rest = memoryview(data)
         try:
-            while rest:
-                rest = rest[file.write(rest) :]
+            written = file.write(data)
+            while written < len(data):
+                written += file.write(data[written:])
         except OSError:
             self._is_torn = True
             file.truncate(self._size)
             self._is_torn = False
             raise
-        self._size += len(data)
-        self.position = Position(self.position.segment, self._size)
+        self._size += written
+        self._reached = self._reached[0], self._size
         return file
 
     def close(self) -> None:
@@ -191,5 +196,5 @@ class Appender:
         file = self._open(path)
         self.close()
         self.file, self._size, self._is_torn = file, 0, False
-        self.position = Position(path.name, 0)
+        self._reached = path.name, 0
         return file

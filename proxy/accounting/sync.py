@@ -28,9 +28,8 @@ class Syncer:
         self._clock = clock
         self._every_s = every_s
         self._waiters = Waiters(clock)
-        self._lock = threading.Lock()  # guards the next four
-        self._file: SegmentFile | None = None
-        self._token = 0
+        self._latest: tuple[SegmentFile | None, int] = None, 0  # one value, so that no thread sees half of it
+        self._lock = threading.Lock()  # guards the next two
         self._retired: list[SegmentFile] = []
         self._is_closing = False
         self._due = threading.Event()
@@ -47,8 +46,7 @@ class Syncer:
 
     def wrote(self, file: SegmentFile, token: int) -> None:
         """All up to this token is written, the latest of it to this file. For who writes."""
-        with self._lock:
-            self._file, self._token = file, token
+        self._latest = file, token
         if not self._due.is_set():  # setting it costs 1 µs
             self._due.set()
 
@@ -56,8 +54,9 @@ class Syncer:
         """Nothing more will be written to this file: sync and close it. For who writes."""
         with self._lock:
             self._retired.append(file)
-            if self._file is file:
-                self._file = None
+            latest, token = self._latest
+            if latest is file:
+                self._latest = None, token
         self._due.set()
 
     def close(self, timeout_s: float) -> None:
@@ -76,7 +75,7 @@ class Syncer:
             self._hurry.clear()
             self._due.clear()
             with self._lock:
-                file, token, is_closing = self._file, self._token, self._is_closing
+                (file, token), is_closing = self._latest, self._is_closing
                 retired, self._retired = self._retired, []
             self.began_at = self._clock()
             try:

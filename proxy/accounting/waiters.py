@@ -48,8 +48,9 @@ class Waiters:
 
     def reach(self, token: int) -> None:
         """All up to this number are done. For the thread that does them. Cost: 3 µs if somebody waits, else 0.1."""
-        self.note(token)
-        self.wake()
+        self._reached = token
+        if self._waiting:
+            self._call(self._resolve)
 
     def note(self, token: int) -> None:
         """The first half of it: who asks is told so, who waits is not."""

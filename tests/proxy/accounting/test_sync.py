@@ -18,7 +18,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 def segment(disk: Disk, folder: Path, name: str = "one") -> SegmentFile:
     file = disk(folder / name)
-    file.write(memoryview(b"data"))
+    file.write(b"data")
     return file
 
 
