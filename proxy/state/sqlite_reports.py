@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from operator import add
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from proxy.state.base import (
     DIMENSIONS,
@@ -89,8 +89,13 @@ class SqliteReports:
             f"SELECT {shown}, {_SUMS} FROM {table} WHERE tag_key = ? AND day >= ? AND day < ?{kept} "
             f"GROUP BY {groups} ORDER BY {groups}"
         )
+        # Hours are added up day by day: sorting the rows of a whole month at once takes a quarter longer.
+        spans = _single_days(span) if granularity == "hour" else [span]
+        rows: list[tuple[Any, ...]] = []
         with self._reading() as connection:
-            rows = connection.execute(query, (tag_key, *_days(span), *where.values())).fetchall()
+            connection.execute("BEGIN")  # all of it as of one moment
+            for one in spans:
+                rows += connection.execute(query, (tag_key, *_days(one), *where.values()))
         end = 1 + len(by)
         return [Line(_period(row[0]), tuple(row[1:end]), Sums(*row[end:])) for row in rows]
 
@@ -187,6 +192,11 @@ def _known(by: Sequence[Dimension], where: Mapping[Dimension, str] | None) -> Ma
 
 def _days(span: Span) -> tuple[str, str]:
     return span.first.isoformat(), span.end.isoformat()
+
+
+def _single_days(span: Span) -> list[Span]:
+    days = range(span.first.toordinal(), span.end.toordinal())
+    return [Span(date.fromordinal(day), date.fromordinal(day + 1)) for day in days]
 
 
 def _period_of(granularity: Granularity, hour: int, day: str) -> str:

@@ -1,0 +1,46 @@
+import socket
+import threading
+
+import pytest
+
+from benchmarks.chat import chat_call
+from benchmarks.lag import large, probe, summarise
+
+
+def answering(answer: bytes) -> int:
+    """A listener on the loopback that answers all it reads with this."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with listener, listener.accept()[0] as peer:
+            while peer.recv(65536):
+                peer.sendall(answer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return int(listener.getsockname()[1])
+
+
+def test_a_large_prompt_is_as_large_as_asked_and_changes_nothing_else() -> None:
+    call = chat_call("stream", 1)
+    large_call = large(call, 100_000)
+    assert 99_000 < len(large_call.body) < 101_000
+    assert b'"stream":true' in large_call.body and large_call.headers == call.headers
+
+
+def test_each_look_at_the_loop_is_timed() -> None:
+    port = answering(b'HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{"status":"ok"}')
+    waits_s = probe(port, 0.05, every_s=0.001)
+    assert waits_s and all(0 < wait < 5 for wait in waits_s)
+
+
+def test_an_answer_that_is_none_is_no_measurement() -> None:
+    port = answering(b'HTTP/1.1 503 Gone\r\n\r\n{"status":"no"}')
+    with pytest.raises(OSError, match="503"):
+        probe(port, 0.05)
+
+
+def test_the_line_gives_the_worst_in_a_thousand() -> None:
+    waits_s = [0.001] * 9980 + [0.05] * 20
+    assert summarise(waits_s, 12.0, 4) == (
+        "4 clients, 12 such calls/s: p50 1.0 ms, p99 1.0, p99.9 50.0; 99.80% within 20 ms"
+    )
