@@ -26,6 +26,12 @@ class QuotaUse:
     span: Span  #: the period
     burn_down: BurnDown | None
     blank: str  #: why there is no burn-down; empty if there is one
+    granted: int = 0  #: on top of the quota's own, at that instant
+
+    @property
+    def cap(self) -> int:
+        """What may be used, grants included."""
+        return self.terms.cap + self.granted
 
     @property
     def owner(self) -> str:
@@ -38,7 +44,7 @@ def quota_use(
 ) -> Sequence[QuotaUse]:
     """Each of these quotas in its period at that instant (Unix seconds). Raises StateFailed.
 
-    Cost: one query, and 10 ms for each projection.
+    A quota is as large as grants make it at that instant. Cost: two queries, and 10 ms for each projection.
     """
     if not terms:
         return ()
@@ -50,8 +56,9 @@ def quota_use(
     where: Mapping[Dimension, str] = {"team": terms[0].owner[0]} if len(teams) == 1 else {}
     lines = books.sums(Span(first, end), ("team", "key_name", "model"), "day", where)
     left_s = int(calendar.begin_s(today + _ONE_DAY) - now_s)
+    granted = books.granted(int(at_s * 1000))
     return tuple(
-        _use(one, span, [line for line in lines if _counts(one, line)], today, left_s)
+        _use(one, span, [line for line in lines if _counts(one, line)], today, left_s, _granted(one, granted))
         for one, span in zip(terms, spans, strict=True)
     )
 
@@ -61,22 +68,28 @@ def _counts(terms: QuotaTerms, line: Line) -> bool:
     return team == terms.owner[0] and terms.covers(key_name, model)
 
 
-def _use(terms: QuotaTerms, span: Span, lines: Sequence[Line], today: date, left_s: int) -> QuotaUse:
+def _granted(terms: QuotaTerms, granted: Mapping[tuple[str, str], int]) -> int:
+    """Grants raise quotas of teams."""
+    return granted.get((terms.owner[0], terms.name), 0) if len(terms.owner) == 1 else 0
+
+
+def _use(terms: QuotaTerms, span: Span, lines: Sequence[Line], today: date, left_s: int, granted: int) -> QuotaUse:
     days: dict[date, int] = {}
     for line in lines:
         day, sums = date.fromisoformat(line.period), line.sums
         spent = sums.cost_nusd if terms.unit == "usd" else sums.input_tokens + sums.output_tokens
         days[day] = days.get(day, 0) + spent
     used = sum(spent for day, spent in days.items() if span.first <= day < span.end)
+    cap = terms.cap + granted
     burn_down = None
-    blank = _why_blank(terms, span, used >= terms.cap, today)
+    blank = _why_blank(terms, span, used >= cap, today)
     if not blank:
         oldest = today - timedelta(days=MAX_DAYS)
         past = {day: days.get(day, 0) for day in _days(max(min(days, default=today), oldest), today)}
-        burn_down = project(past, used, terms.cap, today, span.end, left_s, Random(_SEED))
+        burn_down = project(past, used, cap, today, span.end, left_s, Random(_SEED))
         if burn_down is None:
             blank = f"needs {MIN_DAYS} whole days of calls, there are {len(past)}"
-    return QuotaUse(terms, used, span, burn_down, blank)
+    return QuotaUse(terms, used, span, burn_down, blank, granted)
 
 
 def _why_blank(terms: QuotaTerms, span: Span, is_spent: bool, today: date) -> str:

@@ -133,8 +133,9 @@ def _quota(one: QuotaUse) -> dict[str, object]:
         "quota": terms.name,
         "unit": terms.unit,
         "used": exact_usd(one.used) if is_money else one.used,
-        "cap": exact_usd(terms.cap) if is_money else terms.cap,
-        "used_percent": 100 * one.used // terms.cap,
+        "cap": exact_usd(one.cap) if is_money else one.cap,
+        "granted": exact_usd(one.granted) if is_money else one.granted,
+        "used_percent": 100 * one.used // one.cap,
         "period": _span(one.span),
         "burn_down": None
         if burn is None

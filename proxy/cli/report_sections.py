@@ -108,11 +108,17 @@ def _quotas(quotas: Sequence[QuotaUse]) -> Iterator[Section]:
         return
     table = table_of(("team or key", "quota"), ("used", "of"), "", "runs out")
     for one in quotas:
-        used, cap = _amount(one, one.used), _amount(one, one.terms.cap)
-        share_of = f"{bar(one.used, one.terms.cap, _BAR):{_BAR}} {share(one.used, one.terms.cap)}"
+        used, cap = _amount(one, one.used), _amount(one, one.cap)
+        share_of = f"{bar(one.used, one.cap, _BAR):{_BAR}} {share(one.used, one.cap)}"
         table.add_row(name_cell(one.owner), name_cell(one.terms.name), used, cap, share_of, _end(one))
     methods = sorted({one.burn_down.method for one in quotas if one.burn_down is not None})
-    yield Section("Quotas, as booked", table, "\n".join(f"Method: {method}." for method in methods))
+    notes = [f"Method: {method}." for method in methods]
+    notes += [
+        f"{one.owner}, {one.terms.name}: {_amount(one, one.granted)} of it are granted."
+        for one in quotas
+        if one.granted
+    ]
+    yield Section("Quotas, as booked", table, "\n".join(notes))
 
 
 def _amount(one: QuotaUse, value: int) -> str:

@@ -268,3 +268,7 @@ class LedgerReports(Protocol):
     def extent(self) -> Extent:
         """How far the books reach."""
         ...
+
+    def granted(self, at_ms: int) -> Mapping[tuple[str, str], int]:
+        """By how much quotas were raised at that instant (Unix milliseconds), by team and the quota's name."""
+        ...

@@ -58,6 +58,10 @@ _CHARGED: Final = """
 _EXTENT: Final = """
     SELECT ifnull((SELECT min(day) FROM sums_day WHERE tag_key = ''), ''), ifnull((SELECT min(day) FROM calls), ''),
         (SELECT ended_ms FROM calls ORDER BY id DESC LIMIT 1)"""
+#: One that was withdrawn held until then.
+_GRANTED: Final = """
+    SELECT team, quota, amount FROM grants
+    WHERE created_ms <= ?1 AND until_ms > ?1 AND (withdrawn_ms IS NULL OR withdrawn_ms > ?1)"""
 _HOUR_S: Final = 3600
 _HOUR_MS: Final = 3_600_000
 _DAY_S: Final = 86_400
@@ -172,6 +176,14 @@ class SqliteReports:
         """See `LedgerReports.extent`."""
         with self._reading() as connection:
             return Extent(*connection.execute(_EXTENT).fetchone())
+
+    def granted(self, at_ms: int) -> Mapping[tuple[str, str], int]:
+        """See `LedgerReports.granted`."""
+        granted: dict[tuple[str, str], int] = {}
+        with self._reading() as connection:
+            for team, quota, amount in connection.execute(_GRANTED, (at_ms,)):
+                granted[team, quota] = granted.get((team, quota), 0) + amount  # may be more than SQLite's own sum takes
+        return granted
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

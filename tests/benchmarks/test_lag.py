@@ -24,13 +24,15 @@ def test_a_large_prompt_is_as_large_as_asked_and_changes_nothing_else() -> None:
     call = chat_call("stream", 1)
     large_call = large(call, 100_000)
     assert 99_000 < len(large_call.body) < 101_000
-    assert b'"stream":true' in large_call.body and large_call.headers == call.headers
+    assert b'"stream":true' in large_call.body
+    assert large_call.headers == call.headers
 
 
 def test_each_look_at_the_loop_is_timed() -> None:
     port = answering(b'HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{"status":"ok"}')
     waits_s = probe(port, 0.05, every_s=0.001)
-    assert waits_s and all(0 < wait < 5 for wait in waits_s)
+    assert waits_s
+    assert all(0 < wait < 5 for wait in waits_s)
 
 
 def test_an_answer_that_is_none_is_no_measurement() -> None:

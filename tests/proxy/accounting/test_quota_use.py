@@ -4,7 +4,7 @@ from pathlib import Path
 from proxy.accounting.periods import Calendar
 from proxy.accounting.quota_terms import terms_of
 from proxy.accounting.quota_use import QuotaUse, quota_use
-from proxy.state import Payer, Settlement, Span, SqliteLedger
+from proxy.state import Author, Payer, Settlement, Span, SqliteLedger, SqliteRegistry
 from tests.books import MORNING_MS, MORNING_S, attempt, booked, settlement
 from tests.reported import CONFIG, DAY_MS, SALES, config
 
@@ -93,3 +93,35 @@ def test_a_keys_quota_counts_its_own_calls(tmp_path: Path) -> None:
     books = booked(tmp_path / "b.db", *a_dollar_a_day(1), other)
     [quota] = quota_use(books, terms_of(config(text)), Calendar(UTC), MORNING_S, MORNING_S)
     assert (quota.owner, quota.used) == ("search/ci", 100)
+
+
+def test_a_quota_is_as_large_as_grants_made_it_then(tmp_path: Path) -> None:
+    books = booked(tmp_path / "b.db", *a_dollar_a_day(3))
+    registry = SqliteRegistry(tmp_path / "b.db")
+    made, until_ms = Author("ops", MORNING_MS - 1000), MORNING_MS + 1000
+    registry.add_grant("search", "usd per month", 2 * USD, "nusd", until_ms, "launch", made)
+    registry.add_grant("search", "usd per month", USD, "nusd", until_ms, "more", made)
+    registry.add_grant("search", "usd per month", 9 * USD, "nusd", MORNING_MS - 1, "over by then", made)
+    registry.add_grant("sales", "usd per month", 9 * USD, "nusd", until_ms, "", made)
+    withdrawn = registry.add_grant("search", "usd per month", 9 * USD, "nusd", until_ms, "", made)
+    registry.withdraw_grant(withdrawn.id, made)
+    registry.close()
+
+    def month(at_s: float) -> QuotaUse:
+        return quota_use(books, terms_of(config(TEXT)), Calendar(UTC), at_s, at_s)[0]
+
+    assert (month(MORNING_S).granted, month(MORNING_S).cap) == (3 * USD, 23_500_000_000)
+    assert month(MORNING_S + 1).granted == 0
+
+
+def test_grants_raise_what_a_team_may_use_and_not_its_keys(tmp_path: Path) -> None:
+    registry = SqliteRegistry(tmp_path / "b.db")
+    registry.add_grant("search", "tokens per day", 500, "tokens", MORNING_MS + 1000, "", Author("ops", MORNING_MS))
+    registry.close()
+    text = CONFIG.replace(
+        '{name: ci, key: "sk-way-search-0123456789"}',
+        '{name: ci, key: "sk-way-search-0123456789", quotas: [{tokens: 1k, per: day}]}',
+    )
+    books = booked(tmp_path / "b.db")
+    [of_key] = quota_use(books, terms_of(config(text)), Calendar(UTC), MORNING_S, MORNING_S)
+    assert (of_key.owner, of_key.granted) == ("search/ci", 0)
