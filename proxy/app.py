@@ -20,6 +20,7 @@ from proxy.accounting import Calendar, PriceBook, PriceTable, Quotas, Tally, Tok
 from proxy.accounting.books import Books
 from proxy.accounting.journal import Journal
 from proxy.api import Exchange, ReadingRoom, Surface, open_reports
+from proxy.cache import OpenShared, without_shared
 from proxy.chain import (
     Admission,
     Admit,
@@ -88,9 +89,11 @@ class Gateway:
         log: CallLog,
         books: Books | None = None,
         registry: Registry | None = None,
+        open_shared: OpenShared = without_shared,
     ) -> None:
         """`load` reads and verifies the config; it raises ConfigFaults, here as on every reload. Without `books`
-        nothing is written down, and quotas begin anew with each start. The `registry` is closed with the gateway.
+        nothing is written down, and quotas begin anew with each start. The `registry` is closed with the gateway, and
+        so is what `open_shared` gives as soon as a model has a cache.
         """
         self._load = load
         self._metrics = metrics
@@ -107,7 +110,7 @@ class Gateway:
         self._alarms = Alarms(metrics, self._webhook.tell, time)
         self._quotas = Quotas(Tally(Calendar(UTC), time()) if books is None else books.tally, self._alarms.quota)
         self._grants = Grants(self._quotas, registry)
-        self._cache = CacheState.empty(metrics.cache, time)
+        self._cache = CacheState.empty(metrics.cache, time, open_shared)
         self._housekeeping: list[asyncio.Task[None]] = []
         self._retiring: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
@@ -192,6 +195,8 @@ class Gateway:
         await self._webhook.aclose()
         if self._registry is not None:
             self._registry.close()
+        if self._cache.shared is not None:
+            await asyncio.to_thread(self._cache.shared.close)
 
     def _build(self, loaded: Loaded, old_providers: Mapping[str, Provider], old: Config | None) -> World:
         config = loaded.config
@@ -207,7 +212,7 @@ class Gateway:
         scales = scales_of(config, book)
         engine = Engine(router, providers, self._metrics, monotonic, Random(), price_of=book.tariff_now)
         bookkeeper, rules = self._bookkeeper(config, scales), cache_rules_of(config)
-        self._cache.adapt(config.cache.memory_bytes, rules)
+        self._cache.adapt(config, rules)
         surface = Surface(
             handler=build_chain(
                 self._trace,

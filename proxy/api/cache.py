@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from math import inf
+from dataclasses import asdict
 from time import time
 from typing import Final
 
@@ -15,9 +15,9 @@ from proxy.accounting.usd import exact_usd
 from proxy.api.changes import identify_changer, read_object, record
 from proxy.api.json_response import json_response
 from proxy.api.surface import Desk
-from proxy.cache import Stored
 from proxy.config import seconds_of
-from proxy.errors import InvalidRequest
+from proxy.errors import InvalidRequest, Overloaded
+from proxy.state import Meant, StateFailed
 
 _NAMES: Final = ("id", "team", "model", "older_than")
 _MAX_CHARS: Final = 256
@@ -35,7 +35,7 @@ class CacheEndpoint:
         """Hits, misses, memory, and what was saved, since the start of the process."""
         surface = self._desk.surface
         surface.identify_admin(request.state.headers)
-        counts, stats = surface.cache.counts, surface.cache.store.stats
+        counts, stats, shared = surface.cache.counts, surface.cache.store.stats, surface.cache.shared
         return json_response(
             {
                 "exact": {
@@ -50,6 +50,7 @@ class CacheEndpoint:
                     "expired": stats.expired,
                     "purged": stats.purged,
                 },
+                "shared": None if shared is None else {**asdict(shared.stats), "budget_bytes": shared.budget_bytes},
             }
         )
 
@@ -63,8 +64,12 @@ class CacheEndpoint:
         span_s = seconds_of(wanted.get("older_than"))
         if span_s is None and "older_than" in wanted:
             raise InvalidRequest("Give 'older_than' as a time such as 250ms, 2s, 5m, 1h or 30d.", param="older_than")
-        before_s = inf if span_s is None else time() - span_s
-        count = surface.cache.purge(lambda entry: _is_meant(entry, wanted, before_s))
+        before_ms = None if span_s is None else int((time() - span_s) * 1000)
+        try:
+            meant = Meant(wanted.get("id"), wanted.get("team"), wanted.get("model"), before_ms)
+            count = await surface.cache.purge(meant)
+        except StateFailed as error:
+            raise Overloaded("The shared level of the cache fails: what it has is not forgotten. Try again.") from error
         subject = ", ".join(f"{name}={value}" for name, value in wanted.items())
         _logger.warning("audit: '%s' purged %d answers from the cache (%s)", admin.name, count, subject)
         await record(surface, admin, "cache.purge", subject, f"{count} answers")
@@ -92,12 +97,3 @@ def _read(body: Mapping[str, object]) -> dict[str, str]:
     if not wanted:
         raise InvalidRequest("Say what to forget: 'id', 'team', 'model' or 'older_than'.")
     return wanted
-
-
-def _is_meant(entry: Stored, wanted: Mapping[str, str], before_s: float) -> bool:
-    return (
-        ("id" not in wanted or wanted["id"] in (entry.call_id, entry.request_id, entry.answer_id))
-        and ("team" not in wanted or wanted["team"] == entry.team)
-        and ("model" not in wanted or wanted["model"] == entry.model)
-        and entry.stored_at < before_s
-    )

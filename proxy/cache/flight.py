@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from time import monotonic
 from typing import Final
 
 from proxy.cache.reel import Reel, Shelf
@@ -46,6 +47,7 @@ class Flight:
         self.call = _twin_of(first)
         self.call.cover = self._cover
         self.answer: Answer | None = None  #: as soon as it has begun
+        self.began_at: float | None = None  #: monotonic seconds; when that was
         self.error: GatewayError | None = None  #: what came instead of it
         self.reel = Reel(shelf)
         self._landed = landed
@@ -102,7 +104,7 @@ class Flight:
                 self.answer = answer
                 self._land()
             else:
-                self.answer = answer
+                self.answer, self.began_at = answer, monotonic()
                 self._begun.set()
                 async for block in answer.blocks:
                     self.reel.add(block)

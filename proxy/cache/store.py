@@ -33,6 +33,7 @@ class Stored:
     answer_id: str  #: as the completion says; empty if it says none
     stored_at: float  #: Unix time in seconds
     cost_nusd: int  #: what it cost then
+    streamed_s: float = 0.0  #: how long its stream took from the first event to the last; 0 if it was none
 
     @property
     def size_bytes(self) -> int:
@@ -50,6 +51,7 @@ class Stats:
     evicted: int  #: to make room
     expired: int  #: found too old
     purged: int  #: by an operator, or because a config made them useless
+    cost_nusd: int  #: what all that is in it cost
 
 
 class _Node:
@@ -120,13 +122,14 @@ class Store:
         self._rng = rng
         self._nodes: dict[bytes, _Node] = {}
         self._queues: dict[str, _Queue] = {}
-        self._used_bytes = 0
+        self._used_bytes = self._cost_nusd = 0
         self._evicted = self._expired = self._purged = 0
 
     @property
     def stats(self) -> Stats:
         """As it is now."""
-        return Stats(len(self._nodes), self._used_bytes, self._budget_bytes, self._evicted, self._expired, self._purged)
+        counts = self._evicted, self._expired, self._purged
+        return Stats(len(self._nodes), self._used_bytes, self._budget_bytes, *counts, self._cost_nusd)
 
     def find(self, key: bytes, now_s: float, ttl_s: float) -> Stored | None:
         """The answer of this key, if it is not too old for such a time to live. `now_s`: Unix time. Cost: 0.3 µs."""
@@ -154,6 +157,7 @@ class Store:
         self._nodes[key] = node
         queue.add(node)
         self._used_bytes += entry.size_bytes
+        self._cost_nusd += entry.cost_nusd
         self._make_room(entry.team)
         return key in self._nodes
 
@@ -190,3 +194,4 @@ class Store:
         if not queue.count:
             del self._queues[team]
         self._used_bytes -= node.entry.size_bytes
+        self._cost_nusd -= node.entry.cost_nusd

@@ -10,7 +10,8 @@ from proxy.chain.admit import Admit
 from proxy.chain.alarms import Alarms, amount_of, instant, tell_of_end
 from proxy.chain.auth import Auth
 from proxy.chain.bookkeeping import Bookkeeper, Intents
-from proxy.chain.cache import CacheRule, CacheState, Caching
+from proxy.chain.cache import Caching
+from proxy.chain.cache_state import CacheRule, CacheState
 from proxy.chain.catalogue import Catalogue, Fallback, Model, Static
 from proxy.chain.engine import Engine
 from proxy.chain.facts import client_patience_s

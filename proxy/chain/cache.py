@@ -7,72 +7,30 @@ is spent. Everything here is about one team and one configured model: nothing is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
-from random import Random
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import orjson
 
-from proxy.cache import Control, Flight, Shelf, Store, Stored, is_eligible, key_of, read_control, unfit
+from proxy.cache import Control, Flight, Stored, is_eligible, key_of, read_control, replayed, unfit
 from proxy.call import Answer, CacheNote, Call, Handler
+from proxy.chain.cache_state import CacheRule, CacheState
 from proxy.chain.catalogue import Catalogue
 from proxy.chain.facts import deadline_of
 from proxy.chain.route import JSON_HEADERS, SSE_HEADERS
 from proxy.errors import CacheMiss, GatewayError, UpstreamTimeout
-from proxy.observe import CacheCounts
-from proxy.wire.replay import completion_from, stream_from
+from proxy.wire.replay import completion_from
 
 #: So many flights a call waits for, one after the other, before it goes on alone: their failures need not be its own.
 _MAX_FLIGHTS: Final = 2
-#: This part of `cache.memory`, on top of it, is for answers that are on their way.
-_SHELF_SHARE: Final = 8
 _BYPASS: Final = CacheNote("bypass")
 _MISS: Final = CacheNote("miss")
 _COALESCED: Final = CacheNote("coalesced")
 
 #: Key, is it a stream, and does it end with its usage? Only calls whose answers are the same bytes share one.
 _Route = tuple[bytes, bool, bool]
-
-
-@dataclass(frozen=True, slots=True)
-class CacheRule:
-    """One model's cache."""
-
-    scope: bytes  #: see `proxy.cache.scope_of`
-    ttl_s: float
-    is_sampled: bool = False  #: also for requests that ask for chance
-
-
-@dataclass(slots=True)
-class CacheState:
-    """What outlives worlds."""
-
-    store: Store
-    shelf: Shelf  #: what calls under way keep for those who join
-    counts: CacheCounts
-    wall_clock: Callable[[], float]  #: Unix time in seconds
-    purges: int = 0  #: what set out before the last of them is not stored: it may be just what was meant
-
-    @classmethod
-    def empty(cls, counts: CacheCounts, wall_clock: Callable[[], float]) -> Self:
-        """Without room for anything, until it is adapted to a config."""
-        return cls(Store(0, Random()), Shelf(0), counts, wall_clock)
-
-    def adapt(self, memory_bytes: int, rules: Mapping[str, CacheRule]) -> None:
-        """From now on these are the bounds and the rules; answers that no rule stands behind any more are forgotten."""
-        self.store.resize(memory_bytes)
-        self.shelf.limit_bytes = memory_bytes // _SHELF_SHARE
-        scopes = {rule.scope for rule in rules.values()}
-        self.purge(lambda entry: entry.scope not in scopes)
-
-    def purge(self, is_meant: Callable[[Stored], bool]) -> int:
-        """See `Store.purge`."""
-        self.purges += 1
-        count = self.store.purge(is_meant)
-        self.counts.used_bytes = self.store.stats.used_bytes
-        return count
 
 
 @dataclass(slots=True)
@@ -102,15 +60,15 @@ class Caching:
             return await next(call)
         if control.may_find:
             now_s = self.state.wall_clock()
-            entry = self.state.store.find(key, now_s, rule.ttl_s)
+            entry = await self.state.find(key, rule, now_s)
             if entry is not None and now_s - entry.stored_at <= control.max_age_s:
-                return self._give(call, entry, now_s)
+                return self._give(call, entry, rule, now_s)
             call.cache = _MISS
         _check_asking(call, control)
         self.state.counts.events["miss" if control.may_find else "bypass"] += 1
         return await self._ask(call, next, rule, key, control)
 
-    def _give(self, call: Call, entry: Stored, now_s: float) -> Answer:
+    def _give(self, call: Call, entry: Stored, rule: CacheRule, now_s: float) -> Answer:
         call.cache = CacheNote("exact", max(0, int(now_s - entry.stored_at)), entry.cost_nusd)
         call.cost_nusd = 0
         counts, request = self.state.counts, call.request
@@ -118,8 +76,8 @@ class Caching:
         counts.saved_nusd += entry.cost_nusd
         if not request.stream:
             return Answer(200, JSON_HEADERS, "cache:exact", body=entry.body)
-        block = stream_from(entry.body, include_usage=request.include_usage)
-        return Answer(200, SSE_HEADERS, "cache:exact", blocks=_once(block))
+        blocks = replayed(entry, include_usage=request.include_usage, pace=rule.pace)
+        return Answer(200, SSE_HEADERS, "cache:exact", blocks=blocks)
 
     async def _ask(self, call: Call, next: Handler, rule: CacheRule, key: bytes, control: Control) -> Answer:
         route = key, call.request.stream, call.request.include_usage
@@ -161,10 +119,9 @@ class Caching:
         key, purges = route[0], state.purges
 
         def landed(flight: Flight) -> None:
-            stored = _stored_of(flight, rule.scope, state.wall_clock())
-            is_kept = stored is not None and purges == state.purges and state.store.add(key, stored)
+            stored = _stored_of(flight, rule.scope, state.wall_clock(), self.clock())
+            is_kept = stored is not None and purges == state.purges and state.add(key, stored, rule)
             state.counts.events["stored" if is_kept else "unfit"] += 1
-            state.counts.used_bytes = state.store.stats.used_bytes
 
         def over(flight: Flight) -> None:
             if self._flights.get(route) is flight:
@@ -197,8 +154,8 @@ def _is_for_all(error: GatewayError) -> bool:
     return error.status < 500 and error.status not in (408, 429, 499)
 
 
-def _stored_of(flight: Flight, scope: bytes, now_s: float) -> Stored | None:
-    """The answer as it is to be kept; None if it is not worth it."""
+def _stored_of(flight: Flight, scope: bytes, now_s: float, at: float) -> Stored | None:
+    """The answer as it is to be kept; None if it is not worth it. `at`: monotonic seconds."""
     call, answer = flight.call, flight.answer
     if answer is None or answer.status != 200 or call.fallback is not None or call.is_rescued or call.principal is None:
         return None
@@ -216,6 +173,7 @@ def _stored_of(flight: Flight, scope: bytes, now_s: float) -> Stored | None:
         answer_id if isinstance(answer_id, str) else "",
         now_s,
         call.cost_nusd or 0,
+        0.0 if flight.began_at is None or answer.blocks is None else at - flight.began_at,
     )
 
 
@@ -225,7 +183,3 @@ def _read(flight: Flight, answer: Answer) -> tuple[dict[str, Any] | None, bytes]
         return orjson.loads(answer.body), answer.body
     document = completion_from(flight.reel.contents, flight.call.usage) if flight.reel.is_whole else None
     return document, b"" if document is None else orjson.dumps(document)
-
-
-async def _once(block: bytes) -> AsyncIterator[bytes]:
-    yield block

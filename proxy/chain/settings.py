@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from proxy.accounting import Limits, MeterName
 from proxy.cache import scope_of
 from proxy.chain.admission import AdmissionSettings
-from proxy.chain.cache import CacheRule
+from proxy.chain.cache_state import CacheRule
 from proxy.chain.catalogue import Fallback, Model, Static
 from proxy.chain.groups import lacks_of
 from proxy.chain.tier import TierRule
@@ -29,7 +29,10 @@ def cache_rules_of(config: Config) -> dict[str, CacheRule]:
     """By model; only those that have an exact cache."""
     return {
         name: CacheRule(
-            scope_of(name, settings, config.providers), settings.cache.exact.ttl_s, settings.cache.exact.sampled
+            scope_of(name, settings, config.providers),
+            settings.cache.exact.ttl_s,
+            settings.cache.exact.sampled,
+            settings.cache.exact.pace,
         )
         for name, settings in config.models.items()
         if settings.cache is not None and settings.cache.exact is not None
@@ -56,6 +59,7 @@ def start_only(old: Config, new: Config) -> list[str]:
     pairs = (
         ("state.url", old.state.url, new.state.url),
         ("state.journal", old.state.journal, new.state.journal),
+        ("cache.shared", old.cache.shared_bytes, new.cache.shared_bytes),
         ("accounting.timezone", old.accounting.timezone, new.accounting.timezone),
     )
     return [name for name, before, now in pairs if before != now]

@@ -25,6 +25,7 @@ from proxy.accounting import PriceTable
 from proxy.accounting.books import Books, open_books
 from proxy.api import admin_face, client_face
 from proxy.app import Gateway
+from proxy.cache import open_shared
 from proxy.cli.listener import Limits, Listener, max_connections
 from proxy.config import (
     Address,
@@ -142,7 +143,7 @@ async def _serve(source: Source, sockets: list[socket.socket], books: Books, reg
     writer = LineWriter(2, metrics.lines_dropped)
     log_format = choose_format(source.load().config.server.log.format)
     configure_logging(writer, log_format)
-    gateway = Gateway(source.load, metrics, CallLog(writer, log_format), books, registry)
+    gateway = Gateway(source.load, metrics, CallLog(writer, log_format), books, registry, open_shared)
     gateway.start()
     listeners = _listeners(gateway, sockets)
     lag = LoopLag(metrics, asyncio.get_running_loop())

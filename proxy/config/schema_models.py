@@ -153,6 +153,9 @@ class ExactCacheConfig(Section):
 
     ttl_s: _Wait = written("1h", alias="ttl", description="How long an answer is good for.")
     sampled: Flag = Field(False, description="Also for requests that ask for chance (temperature above 0.3).")
+    pace: Literal["instant", "natural"] = Field(
+        "instant", description="How a stored answer is streamed: at once, or about as fast as it came."
+    )
 
 
 class SemanticCacheConfig(Section):

@@ -137,6 +137,11 @@ class CacheConfig(Section):
     memory_bytes: Annotated[Bytes, between("1MB", "1000GB")] = written(
         "256MB", alias="memory", description="Memory for cached answers."
     )
+    shared_bytes: Annotated[Bytes, between("1MB", "1000GB")] | None = written(
+        "1GB",
+        alias="shared",
+        description="Room for them in the shared level, a file beside the state's; null: none. Read once, at start.",
+    )
 
 
 class NotifyConfig(Section):

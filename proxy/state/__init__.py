@@ -22,6 +22,7 @@ from proxy.state.base import (
     Sums,
     Use,
 )
+from proxy.state.cache_rows import CacheRow, Meant, SharedRows
 from proxy.state.entries import (
     ORPHANED,
     AttemptEntry,
@@ -39,6 +40,7 @@ from proxy.state.entries import (
 )
 from proxy.state.registry import AuditRow, Author, ChangeRefused, Fingerprint, Grant, Registry, StoredKey
 from proxy.state.sqlite import SqliteLedger, backup_books
+from proxy.state.sqlite_cache import SqliteCache
 from proxy.state.sqlite_registry import SqliteRegistry, open_registry
 from proxy.state.sqlite_reports import SqliteReports
 from proxy.state.sqlite_schema import sqlite_path
@@ -51,6 +53,7 @@ __all__ = [
     "Author",
     "BadEntry",
     "Booking",
+    "CacheRow",
     "ChangeRefused",
     "Charged",
     "Dimension",
@@ -67,6 +70,7 @@ __all__ = [
     "LedgerReports",
     "LedgerStore",
     "Line",
+    "Meant",
     "Metering",
     "Payer",
     "Period",
@@ -74,7 +78,9 @@ __all__ = [
     "Registry",
     "Role",
     "Settlement",
+    "SharedRows",
     "Span",
+    "SqliteCache",
     "SqliteLedger",
     "SqliteRegistry",
     "SqliteReports",

@@ -61,6 +61,11 @@ def completion_from(blocks: bytes, usage: Usage | None) -> dict[str, Any] | None
 
 def stream_from(body: bytes, *, include_usage: bool) -> bytes:
     """All events of the stream that says what this completion, of text in a single choice, does: one block."""
+    return b"".join(events_from(body, include_usage=include_usage))
+
+
+def events_from(body: bytes, *, include_usage: bool, piece_chars: int = _PIECE_CHARS) -> list[bytes]:
+    """The same, one by one, [DONE] with the last; no more than `piece_chars` characters of text in each."""
     document = orjson.loads(body)
     head: dict[str, object] = {name: document[name] for name in _HEAD if name in document}
     head["object"] = "chat.completion.chunk"
@@ -69,14 +74,16 @@ def stream_from(body: bytes, *, include_usage: bool) -> bytes:
     deltas: list[dict[str, object]] = [{"role": "assistant", "content": ""}]
     for name in _TEXTS:
         text = message.get(name) or ""
-        deltas += [{name: text[at : at + _PIECE_CHARS]} for at in range(0, len(text), _PIECE_CHARS)]
+        deltas += [{name: text[at : at + piece_chars]} for at in range(0, len(text), piece_chars)]
     events: list[dict[str, object]] = [{**head, "choices": [_choice(delta, None)]} for delta in deltas]
     events.append({**head, "choices": [_choice({}, choice["finish_reason"])]})
     if include_usage:
         events = [{**event, "usage": None} for event in events]
         if document.get("usage") is not None:
             events.append({**head, "choices": [], "usage": document["usage"]})
-    return b"".join([_EVENT + orjson.dumps(event) + b"\n\n" for event in events]) + _EVENT + _DONE + b"\n\n"
+    blocks = [_EVENT + orjson.dumps(event) + b"\n\n" for event in events]
+    blocks[-1] += _EVENT + _DONE + b"\n\n"
+    return blocks
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import pytest
 
 from proxy.cache import Shelf, Store
 from proxy.call import Answer, Attempt, CacheNote, Call, Principal
-from proxy.chain.cache import CacheRule, CacheState, Caching
+from proxy.chain.cache import Caching
+from proxy.chain.cache_state import CacheRule, CacheState
 from proxy.chain.catalogue import Catalogue, Model
 from proxy.errors import (
     CacheMiss,
@@ -21,6 +22,7 @@ from proxy.errors import (
 )
 from proxy.observe.cache_counts import CacheCounts
 from proxy.providers import Patience
+from proxy.state import Meant
 from tests.calls import PATIENCE, a_call
 from tests.fakes import completion, sse_chunks
 
@@ -302,21 +304,10 @@ async def test_what_is_on_its_way_when_something_is_purged_is_not_kept() -> None
     rig.gate.clear()
     [task] = rig.waiting(1)
     await turn()
-    assert rig.state.purge(lambda entry: True) == 0
+    assert await rig.state.purge(Meant()) == 0
     rig.gate.set()
     assert (await task)[0] == "miss"
     assert rig.state.store.stats.entries == 0
-
-
-@pytest.mark.parametrize(
-    ("memory", "scope", "entries"), [(10**7, b"s" * 32, 1), (10**7, b"t" * 32, 0), (100, b"s" * 32, 0)]
-)
-async def test_a_new_config_forgets_what_it_makes_useless(memory: int, scope: bytes, entries: int) -> None:
-    rig = Rig(ANSWER)
-    await rig.ask()
-    rig.state.adapt(memory, {"chat": CacheRule(scope, 60)})
-    assert rig.state.store.stats.entries == entries
-    assert rig.state.shelf.limit_bytes == memory // 8
 
 
 async def _fail() -> bool:

@@ -1,0 +1,230 @@
+"""The shared level of the cache, behind memory: what was stored survives a restart, and what memory had no room for.
+
+All of it happens on a thread of its own, so that no call waits for a disk: who looks waits 10 ms at most and then takes
+it for a miss, and what is stored is written a little later, many at once. A sketch in memory knows which keys cannot be
+there, so most misses cost nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+from typing import Any, Final
+
+from proxy.cache.codec import decode, encode
+from proxy.cache.sketch import Sketch
+from proxy.cache.store import Stored
+from proxy.config import Config
+from proxy.state import CacheRow, Meant, SharedRows, SqliteCache, StateFailed, StateUnusable, sqlite_path
+
+#: How long a call waits for it.
+PATIENCE_S: Final = 0.01
+#: How long answers wait for others, to be written together.
+_WRITE_AFTER_S: Final = 0.2
+#: What may wait to be written; beyond that, answers are not written at all.
+_MAX_WAITING_BYTES: Final = 16_000_000
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class SharedStats:
+    """How it fares. Counts are since the start of the process."""
+
+    used_bytes: int = 0
+    found: int = 0
+    late: int = 0  #: look-ups that were given up
+    damaged: int = 0  #: values that were no answers, and were removed
+    dropped: int = 0  #: answers that were not written, because too many waited or it failed
+    is_failing: bool = False
+
+
+class Shared:
+    """For the event loop's thread."""
+
+    def __init__(self, rows: SharedRows, budget_bytes: int, wall_clock: Callable[[], float]) -> None:
+        """`wall_clock` gives Unix seconds. `rows` are closed with it."""
+        self.stats = SharedStats(rows.used_bytes)
+        self.budget_bytes = budget_bytes
+        self._rows = rows
+        self._wall_clock = wall_clock
+        self._sketch: Sketch | None = None  # None: not read yet, so any key may be there
+        self._read: Sketch | None = None  # as the thread leaves it when it has read all keys
+        self._young: list[bytes] = []  # keys that were added meanwhile
+        self._waiting: list[CacheRow] = []
+        self._waiting_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="cache-shared", daemon=True)
+        self._thread.start()
+        self._jobs.put(self._read_keys)
+
+    async def find(self, key: bytes) -> Stored | None:
+        """The answer of this key; None if there is none, or it takes too long. Cost of a miss: 1 µs."""
+        if self._sketch is None:
+            self._take_sketch()
+        elif not self._sketch.may_have(key):
+            return None
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[Any] = loop.create_future()
+
+        def look() -> None:
+            found = self._look(key)
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(_tell, told, found)
+
+        self._jobs.put(look)
+        try:
+            found: Stored | None = await asyncio.wait_for(told, PATIENCE_S)
+        except TimeoutError:
+            self.stats.late += 1
+            return None
+        self.stats.found += found is not None
+        return found
+
+    def add(self, key: bytes, stored: Stored, ttl_s: float) -> None:
+        """Have it written soon."""
+        data = encode(key, stored)
+        if self._waiting_bytes + len(data) > _MAX_WAITING_BYTES:
+            self.stats.dropped += 1
+            return
+        stored_ms = int(stored.stored_at * 1000)
+        names = stored.call_id, stored.request_id, stored.answer_id
+        about = stored.team, stored.model, stored.scope
+        self._waiting.append(CacheRow(key, data, *about, *names, stored_ms, stored_ms + int(ttl_s * 1000)))
+        self._waiting_bytes += len(data)
+        if self._sketch is None:
+            self._young.append(key)
+        else:
+            self._sketch.add(key)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_WRITE_AFTER_S, self._send)
+
+    async def purge(self, meant: Meant) -> int:
+        """Forget these, those that wait to be written included; how many there were. Raises StateFailed."""
+        return await self._ask(lambda: self._rows.purge(meant))
+
+    def keep_scopes(self, scopes: Collection[bytes]) -> None:
+        """Forget what is of no such scope, soon."""
+        self._send()
+        self._jobs.put(lambda: self._try(lambda: self._rows.keep_scopes(scopes)))
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Write what waits, and let go; wait for a stuck disk no longer than this. Blocks."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._send()
+        self._jobs.put(None)
+        self._thread.join(timeout_s)
+
+    def _take_sketch(self) -> None:
+        """It changes hands as a whole, since two threads must not set bits in one byte."""
+        if self._read is not None:
+            for key in self._young:
+                self._read.add(key)
+            self._young.clear()
+            self._sketch = self._read
+
+    async def _ask(self, do: Callable[[], int]) -> int:
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[Any] = loop.create_future()
+
+        def run() -> None:
+            try:
+                result: int | StateFailed = do()
+            except StateFailed as error:
+                result = error
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_tell, told, result)
+
+        self._send()
+        self._jobs.put(run)
+        result: int | StateFailed = await told
+        if isinstance(result, StateFailed):
+            raise result
+        return result
+
+    def _send(self) -> None:
+        """Give what waits to the thread."""
+        self._timer = None
+        rows, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        if rows:
+            self._jobs.put(lambda: self._write(rows))
+
+    # From here on: the thread.
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+        self._rows.close()
+
+    def _read_keys(self) -> None:
+        sketch = Sketch(self.budget_bytes)
+        with suppress(StateFailed):  # then any key may be there
+            for key in self._rows.all_keys():
+                sketch.add(key)
+            self._read = sketch
+
+    def _look(self, key: bytes) -> Stored | None:
+        stored = None
+        try:
+            data = self._rows.find((key,)).get(key)
+            if data is not None:
+                stored = decode(key, data)
+                if stored is None:
+                    self.stats.damaged += 1
+                    self._rows.discard((key,))
+        except StateFailed as error:
+            self._fail(error)
+        return stored
+
+    def _write(self, rows: list[CacheRow]) -> None:
+        if not self._try(lambda: self._rows.add(rows, self.budget_bytes, int(self._wall_clock() * 1000))):
+            self.stats.dropped += len(rows)
+
+    def _try(self, do: Callable[[], object]) -> bool:
+        try:
+            do()
+        except StateFailed as error:
+            self._fail(error)
+            return False
+        self.stats.is_failing = False
+        self.stats.used_bytes = self._rows.used_bytes
+        return True
+
+    def _fail(self, error: StateFailed) -> None:
+        if not self.stats.is_failing:
+            self.stats.is_failing = True
+            _logger.error("cache: the shared level fails, and is done without: %s", error)
+
+
+#: Opens the shared level that a config asks for; None: it asks for none, or there is none to be had.
+OpenShared = Callable[[Config], Shared | None]
+
+
+def open_shared(config: Config) -> Shared | None:
+    """Beside the state's database. If that can't be done, the log says why, and memory does alone. Blocks: 5 ms."""
+    path, budget_bytes = sqlite_path(config.state.url), config.cache.shared_bytes
+    if path is None or budget_bytes is None:
+        return None
+    try:
+        return Shared(SqliteCache(Path(f"{path}-cache")), budget_bytes, time)
+    except StateUnusable as error:
+        _logger.error("cache: without its shared level: %s", error)
+        return None
+
+
+def without_shared(config: Config) -> None:
+    """Memory alone."""
+
+
+def _tell(told: asyncio.Future[Any], result: object) -> None:
+    if not told.done():  # else whoever waited has left
+        told.set_result(result)

@@ -1,0 +1,108 @@
+"""What is kept of the cache when the config changes: the answers, in memory and in the shared level, and the counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final, Self
+
+from proxy.cache import Doorkeeper, OpenShared, Pace, Shared, Shelf, Store, Stored, without_shared
+from proxy.config import Config
+from proxy.observe import CacheCounts
+from proxy.state import Meant
+
+#: This part of `cache.memory`, on top of it, is for answers that are on their way.
+_SHELF_SHARE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRule:
+    """One model's cache."""
+
+    scope: bytes  #: see `proxy.cache.scope_of`
+    ttl_s: float
+    is_sampled: bool = False  #: also for requests that ask for chance
+    pace: Pace = "instant"  #: how a stored answer is streamed
+
+
+@dataclass(slots=True)
+class CacheState:
+    """What outlives worlds."""
+
+    store: Store
+    shelf: Shelf  #: what calls under way keep for those who join
+    counts: CacheCounts
+    wall_clock: Callable[[], float]  #: Unix time in seconds
+    door: Doorkeeper = field(default_factory=Doorkeeper)
+    open_shared: OpenShared = without_shared  #: asked once, as soon as some model has a cache
+    shared: Shared | None = None  #: None: what memory forgets is gone
+    is_open: bool = False  #: has that been asked?
+    purges: int = 0  #: what set out before the last of them is not stored: it may be just what was meant
+
+    @classmethod
+    def empty(
+        cls, counts: CacheCounts, wall_clock: Callable[[], float], open_shared: OpenShared = without_shared
+    ) -> Self:
+        """Without room for anything, until it is adapted to a config."""
+        return cls(Store(0, Random()), Shelf(0), counts, wall_clock, open_shared=open_shared)
+
+    def adapt(self, config: Config, rules: Mapping[str, CacheRule]) -> None:
+        """From now on these are the bounds and the rules; answers that no rule stands behind any more are forgotten."""
+        memory_bytes = config.cache.memory_bytes
+        self.store.resize(memory_bytes)
+        self.shelf.limit_bytes = memory_bytes // _SHELF_SHARE
+        if rules and not self.is_open:
+            self.shared, self.is_open = self.open_shared(config), True
+        scopes = {rule.scope for rule in rules.values()}
+        self._forget(lambda entry: entry.scope not in scopes)
+        if self.shared is not None:
+            self.shared.keep_scopes(scopes)
+
+    async def find(self, key: bytes, rule: CacheRule, now_s: float) -> Stored | None:
+        """The answer of this key, out of memory or else out of the shared level. `now_s`: Unix time."""
+        entry = self.store.find(key, now_s, rule.ttl_s)
+        if entry is not None or self.shared is None:
+            return entry
+        purges = self.purges
+        entry = await self.shared.find(key)
+        if entry is None or entry.scope != rule.scope or now_s - entry.stored_at >= rule.ttl_s:
+            return None
+        if purges != self.purges:  # it may be just what was meant
+            return None
+        self._keep(key, entry)
+        return entry
+
+    def add(self, key: bytes, entry: Stored, rule: CacheRule) -> bool:
+        """Keep it. Was it worth the room?"""
+        is_worth = self.door.lets_in(key, entry.size_bytes, entry.cost_nusd, self.store.stats)
+        if not is_worth or not self._keep(key, entry):
+            return False
+        if self.shared is not None:
+            self.shared.add(key, entry, rule.ttl_s)
+        return True
+
+    async def purge(self, meant: Meant) -> int:
+        """Forget every answer that is meant; how many there were. Raises StateFailed."""
+        count = self._forget(lambda entry: _is_meant(entry, meant))
+        return count if self.shared is None else max(count, await self.shared.purge(meant))
+
+    def _keep(self, key: bytes, entry: Stored) -> bool:
+        is_kept = self.store.add(key, entry)
+        self.counts.used_bytes = self.store.stats.used_bytes
+        return is_kept
+
+    def _forget(self, is_meant: Callable[[Stored], bool]) -> int:
+        self.purges += 1
+        count = self.store.purge(is_meant)
+        self.counts.used_bytes = self.store.stats.used_bytes
+        return count
+
+
+def _is_meant(entry: Stored, meant: Meant) -> bool:
+    return (
+        (meant.id is None or meant.id in (entry.call_id, entry.request_id, entry.answer_id))
+        and (meant.team is None or meant.team == entry.team)
+        and (meant.model is None or meant.model == entry.model)
+        and (meant.stored_before_ms is None or entry.stored_at * 1000 < meant.stored_before_ms)
+    )

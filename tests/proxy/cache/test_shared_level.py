@@ -1,0 +1,207 @@
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import sleep
+
+import orjson
+import pytest
+
+from proxy.cache.codec import encode
+from proxy.cache.shared_level import Shared, open_shared
+from proxy.cache.store import Stored
+from proxy.config.load import load_text
+from proxy.state import CacheRow, Meant, SqliteCache, StateFailed
+from tests.fakes import completion
+
+NOW_S = 1_790_000_000.0
+STORED = Stored(orjson.dumps(completion("Hello!")), "search", "chat", b"s" * 32, "req_1", "mine", "a", NOW_S, 700, 1.5)
+CONFIG = 'version: 1\nstate: {url: "sqlite:///FILE"}\n'
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(32, "big") if number else bytes(32)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def shared(path: Path, budget_bytes: int = 10**8) -> Shared:
+    return Shared(SqliteCache(path), budget_bytes, lambda: NOW_S)
+
+
+async def found(level: Shared, wanted: bytes) -> Stored | None:
+    """As if there were no hurry."""
+    for _ in range(500):
+        entry = await level.find(wanted)
+        if entry is not None or not level.stats.late:
+            return entry
+        level.stats.late = 0
+    raise AssertionError("it never answered")
+
+
+async def closed(level: Shared) -> None:
+    await asyncio.to_thread(level.close)
+
+
+async def test_an_answer_survives_a_restart(path: Path) -> None:
+    first = shared(path)
+    first.add(key(1), STORED, 60)
+    await closed(first)
+    second = shared(path)
+    assert await found(second, key(1)) == STORED
+    assert await found(second, key(2)) is None
+    assert second.stats.found == 1
+    await closed(second)
+
+
+async def test_answers_are_written_a_little_later_without_being_asked(path: Path) -> None:
+    level = shared(path)
+    level.add(key(1), STORED, 60)
+    for _ in range(1000):
+        if await found(level, key(1)) is not None:
+            break
+        await asyncio.sleep(0.01)
+    assert await found(level, key(1)) == STORED
+    assert level.stats.used_bytes > 0
+    await closed(level)
+
+
+async def test_keys_that_cannot_be_there_are_not_looked_for(path: Path) -> None:
+    level = shared(path)
+    await level.purge(Meant(id="nothing"))  # by then the keys are read
+    await found(level, key(5))
+    jobs = level._jobs
+    del level._jobs  # whoever asks the thread fails
+    assert await level.find(b"\x05" * 32) is None
+    level._jobs = jobs
+    await closed(level)
+
+
+async def test_a_damaged_value_is_a_miss_and_removed(path: Path) -> None:
+    rows = SqliteCache(path)
+    data = bytearray(encode(key(1), STORED))
+    data[-3] ^= 1
+    rows.add([CacheRow(key(1), bytes(data), "t", "m", b"", "", "", "", 0, 10**15)], 10**8, 0)
+    rows.close()
+    level = shared(path)
+    assert await found(level, key(1)) is None
+    assert level.stats.damaged == 1
+    await closed(level)
+    assert list(SqliteCache(path).all_keys()) == []
+
+
+async def test_what_waits_to_be_written_can_be_purged_too(path: Path) -> None:
+    level = shared(path)
+    level.add(key(1), STORED, 60)
+    level.add(key(2), replace(STORED, team="sales"), 60)
+    assert await level.purge(Meant(team="search")) == 1
+    assert await found(level, key(1)) is None
+    assert await found(level, key(2)) is not None
+    await closed(level)
+
+
+async def test_what_no_config_stands_behind_goes(path: Path) -> None:
+    level = shared(path)
+    level.add(key(1), STORED, 60)
+    level.keep_scopes({b"other"})
+    assert await level.purge(Meant()) == 0
+    await closed(level)
+
+
+async def test_too_much_at_once_is_not_written(path: Path) -> None:
+    level = shared(path)
+    large = replace(STORED, body=orjson.dumps(completion("x" * 900_000)))
+    for number in range(20):
+        level.add(key(number), large, 60)
+    assert level.stats.dropped == 3
+    await closed(level)
+
+
+class _Rows:
+    """Rows that fail, or take their time."""
+
+    used_bytes = 0
+
+    def __init__(self, do: Callable[[], object]) -> None:
+        self.do = do
+
+    def all_keys(self) -> list[bytes]:
+        raise StateFailed("no keys")
+
+    def find(self, keys: object) -> dict[bytes, bytes]:
+        self.do()
+        return {}
+
+    def add(self, rows: object, budget_bytes: int, now_ms: int) -> None:
+        self.do()
+
+    def discard(self, keys: object) -> None:
+        self.do()
+
+    def purge(self, meant: Meant) -> int:
+        self.do()
+        return 0
+
+    def keep_scopes(self, scopes: object) -> int:
+        self.do()
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+def _fail() -> None:
+    raise StateFailed("the disk is gone")
+
+
+async def test_a_level_that_fails_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
+    level = Shared(_Rows(_fail), 10**6, lambda: NOW_S)
+    assert await found(level, key(1)) is None
+    level.add(key(1), STORED, 60)
+    with pytest.raises(StateFailed):
+        await level.purge(Meant())
+    level.keep_scopes(())
+    await closed(level)
+    assert level.stats.is_failing
+    assert level.stats.dropped == 1
+    assert caplog.text.count("done without") == 1
+
+
+async def test_a_call_does_not_wait_for_a_slow_disk() -> None:
+    gate = threading.Event()
+    level = Shared(_Rows(lambda: gate.wait(30)), 10**6, lambda: NOW_S)
+    assert await level.find(key(1)) is None
+    assert level.stats.late == 1
+    gate.set()
+    await closed(level)
+
+
+async def test_who_is_cancelled_while_looking_leaves_nothing_behind() -> None:
+    level = Shared(_Rows(lambda: sleep(0.005)), 10**6, lambda: NOW_S)
+    task = asyncio.create_task(level.find(key(1)))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await closed(level)
+    await asyncio.sleep(0.01)
+    assert level.stats.late == 0
+
+
+async def test_it_lies_beside_the_state_unless_it_is_not_wanted(tmp_path: Path) -> None:
+    text = CONFIG.replace("FILE", str(tmp_path / "books.db"))
+    level = open_shared(load_text(text, {}, "g.yaml").config)
+    assert level is not None
+    await closed(level)
+    assert (tmp_path / "books.db-cache").exists()
+    assert open_shared(load_text(text + "cache: {shared: null}\n", {}, "g.yaml").config) is None
+
+
+def test_where_it_cannot_be_opened_memory_does_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "books.db-cache").mkdir()
+    assert open_shared(load_text(CONFIG.replace("FILE", str(tmp_path / "books.db")), {}, "g.yaml").config) is None
+    assert "without its shared level" in caplog.text
