@@ -1,0 +1,31 @@
+import asyncio
+
+import pytest
+
+from benchmarks.chat import chat_call
+from benchmarks.client import BadAnswer
+from benchmarks.hits import latencies
+
+
+async def asked(answer: bytes) -> list[float]:
+    """What is measured of a server that answers all it is asked with this."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):
+            writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        return await latencies(chat_call("json", port), 0.05)
+
+
+async def test_each_answer_is_timed() -> None:
+    took_s = await asked(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+    assert len(took_s) > 1
+    assert all(0 < one < 5 for one in took_s)
+
+
+async def test_a_refusal_is_no_hit() -> None:
+    with pytest.raises(BadAnswer, match="503"):
+        await asked(b"HTTP/1.1 503 Gone\r\ncontent-length: 2\r\n\r\n{}")
