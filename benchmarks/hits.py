@@ -1,5 +1,5 @@
-"""`python -m benchmarks.hits`: what a hit of the exact cache takes, over real sockets: its latency on one connection, and
-the CPU of the gateway's process at full load.
+"""`python -m benchmarks.hits`: what a hit of the exact cache takes, over real sockets: its latency on one connection,
+and the CPU of the gateway's process at full load.
 """
 
 from __future__ import annotations
