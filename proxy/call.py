@@ -141,15 +141,16 @@ class Tier:
 class CacheNote:
     """What the cache had to do with a call."""
 
-    #: `exact`: it had the answer; `coalesced`: another call that was under way has got it; `miss`; `bypass`: not asked
-    result: Literal["exact", "coalesced", "miss", "bypass"]
+    #: `exact`: it had the answer; `semantic`: it had one to a question that means the same; `coalesced`: another call
+    #: that was under way has got it; `miss`; `bypass`: not asked
+    result: Literal["exact", "semantic", "coalesced", "miss", "bypass"]
     age_s: int = 0  #: of a stored answer
     saved_nusd: int = 0  #: what the answer cost when somebody paid for it, in nano-dollars
 
     @property
     def is_hit(self) -> bool:
         """Was no provider asked on this call's behalf?"""
-        return self.result in ("exact", "coalesced")
+        return self.result in ("exact", "semantic", "coalesced")
 
 
 @dataclass(slots=True)
@@ -180,8 +181,10 @@ class Call:
     cache: CacheNote | None = None  #: None: its model has no cache
     #: No provider may be asked, only the cache: a quota is spent. Gives the refusal. None: nothing is in the way.
     unpaid: Callable[[], Exception] | None = None
+    #: Gives the nearest answer that the cache has, however unsure, for when nobody else answers; None if it has none.
+    spare: Callable[[], Awaitable[Answer | None]] | None = None
     strategy: str = ""  #: how routing ordered the last plan
-    fallback: str | None = None  #: what answered in place of `model`: another configured model, or `static`
+    fallback: str | None = None  #: what answered in place of `model`: another configured model, `cache` or `static`
     status: int = 0  #: HTTP status the client was sent, or would have been; 0 while that is open
     failed_status: int | None = None  #: where a fixed answer hides a failure: the status it would have had
     error: str | None = None  #: `kind` of the error the call ended in

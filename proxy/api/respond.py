@@ -200,7 +200,7 @@ class Exchange:
         note, last = call.cache, call.last_attempt
         if note is not None and last is None:
             headers.append((b"x-waystation-cache", note.result.encode()))
-            if note.result == "exact":
+            if note.result in ("exact", "semantic"):
                 headers.append((b"age", b"%d" % note.age_s))
         if last is not None:
             headers += (
@@ -208,7 +208,7 @@ class Exchange:
                 (b"x-waystation-model", last.model.encode()),
                 (b"x-waystation-strategy", call.strategy.encode()),
                 (b"x-waystation-attempts", b"%d" % len(call.attempts)),
-                (b"x-waystation-cache", b"bypass" if note is None else note.result.encode()),
+                (b"x-waystation-cache", _cache_result(call)),
                 (
                     b"x-waystation-overhead-ms",
                     b"%.2f" % (max(0.0, monotonic() - call.received_at - call.waited_by(monotonic())) * 1000),
@@ -270,6 +270,12 @@ class Exchange:
             headers = [*SSE_HEADERS, *self._own_headers()]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self._send({"type": "http.response.body", "body": _COMMENT, "more_body": True})
+
+
+def _cache_result(call: Call) -> bytes:
+    if call.fallback == "cache":
+        return b"semantic"
+    return b"bypass" if call.cache is None else call.cache.result.encode()
 
 
 async def write_error(send: Send, error: GatewayError, headers: list[tuple[bytes, bytes]]) -> None:

@@ -214,6 +214,7 @@ def _twin_of(call: Call) -> Call:
         counted_at=call.counted_at,
         tier=call.tier,
         downgraded_from=call.downgraded_from,
+        spare=call.spare,
     )
 
 

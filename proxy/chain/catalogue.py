@@ -24,11 +24,14 @@ class Static:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """What to do when a model fails for that cause: ask another model, or give a fixed answer."""
+    """What to do when a model fails for that cause: ask another model, give an answer that the cache has for a question
+    like it, or a fixed one.
+    """
 
     cause: Cause
     model: str | None
     static: Static | None = None
+    is_from_cache: bool = False
 
 
 @dataclass(frozen=True, slots=True)

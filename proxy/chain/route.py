@@ -70,6 +70,9 @@ class Route:
                 result = await self._ask(call, self._catalogue[step.model], limit, result)
             elif step.static is not None:
                 return self._give_static(call, step.static, result)
+            elif step.is_from_cache and call.spare is not None and (spared := await call.spare()) is not None:
+                call.fallback = "cache"
+                return spared
         if not isinstance(result, GatewayError):
             return result
         call.fallback = None

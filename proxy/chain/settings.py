@@ -75,9 +75,8 @@ def model_of(name: str, settings: ModelConfig) -> Model:
         patience=Patience(timeouts.connect_s, timeouts.first_token_s, timeouts.idle_s, timeouts.total_s),
         commit_after_s=timeouts.commit_after_s,
         fallbacks=tuple(
-            Fallback(fallback.on, fallback.model, _static_of(fallback))
+            Fallback(fallback.on, fallback.model, _static_of(fallback), fallback.cache is not None)
             for fallback in settings.fallbacks
-            if fallback.cache is None
         ),
         retries=RetrySettings(retries.max_attempts, retries.max_ratio),
         ttft_s=(settings.slo or SloConfig()).ttft_s,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.call import Attempt, Call, PriceTag
+from proxy.call import Attempt, CacheNote, Call, PriceTag
 from proxy.chain.facts import input_tokens_of
 from proxy.state import AttemptEntry, Metering, Payer, Settlement
 from proxy.wire.usage import Usage
@@ -38,7 +38,7 @@ def settlement_of(
         model=call.model,
         asked_model=call.request.model[:_MAX_ID_CHARS],
         status=call.failed_status or call.status,
-        source="static" if call.fallback == "static" else "upstream" if note is None else "cache:exact",
+        source=_source_of(call, note),
         is_stream=call.request.stream,
         error=_error_of(call),
         fallback=call.fallback,
@@ -48,6 +48,14 @@ def settlement_of(
         saved_nusd=0 if note is None else note.saved_nusd,
         attempts=tuple([entry_of(one, call, max_tokens) for one in call.attempts]),
     )
+
+
+def _source_of(call: Call, note: CacheNote | None) -> str:
+    if call.fallback == "static":
+        return "static"
+    if call.fallback == "cache" or (note is not None and note.result == "semantic"):
+        return "cache:semantic"
+    return "upstream" if note is None else "cache:exact"
 
 
 def entry_of(attempt: Attempt, call: Call, max_tokens: tuple[int, int]) -> AttemptEntry:
