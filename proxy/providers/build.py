@@ -8,6 +8,7 @@ from proxy.config import Config, ProviderConfig
 from proxy.providers.base import Provider
 from proxy.providers.demo import DemoTransport
 from proxy.providers.dialects import dialect_for
+from proxy.providers.embeddings import Embeddings
 from proxy.providers.openai import OpenAIProvider, OpenAISettings
 from proxy.providers.simulated import DemoProfile, profile_named
 from proxy.providers.transport import Transport, make_transport
@@ -28,7 +29,16 @@ def build_providers(config: Config, old_providers: Mapping[str, Provider], old: 
 
 def build_provider(name: str, settings: ProviderConfig) -> Provider:
     """The adapter for one configured provider. Opens no connection yet."""
-    openai = OpenAISettings(
+    return OpenAIProvider(_openai(name, settings), _transport(settings))
+
+
+def build_embeddings(name: str, settings: ProviderConfig, model: str, total_s: float) -> Embeddings:
+    """One model of a configured provider that makes vectors, with connections of its own. Opens none yet."""
+    return Embeddings(_openai(name, settings), _transport(settings), model, total_s)
+
+
+def _openai(name: str, settings: ProviderConfig) -> OpenAISettings:
+    return OpenAISettings(
         name=name,
         base_url=settings.base_url,
         dialect=dialect_for(settings.kind, settings.dialect, settings.base_url),
@@ -36,7 +46,6 @@ def build_provider(name: str, settings: ProviderConfig) -> Provider:
         api_version=settings.api_version or _AZURE_API_VERSION,
         headers=settings.headers,
     )
-    return OpenAIProvider(openai, _transport(settings))
 
 
 def _transport(settings: ProviderConfig) -> Transport:

@@ -7,7 +7,7 @@ their answers (roles repeated, tool calls without an index) is mended for all of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, Literal
 from urllib.parse import quote, urlsplit
@@ -94,3 +94,9 @@ def chat_url(dialect: Dialect, base_url: str, model: str, api_version: str) -> s
     """Where this model's chat completions live. Made when a world is built: no caller's input reaches a URL."""
     path = dialect.path.format(model=quote(model, safe=""), api_version=quote(api_version, safe=""))
     return base_url.rstrip("/") + path
+
+
+def embeddings_url(dialect: Dialect, base_url: str, model: str, api_version: str) -> str:
+    """Where this model's embeddings live: beside the chat completions."""
+    path = dialect.path.replace("/chat/completions", "/embeddings")
+    return chat_url(replace(dialect, path=path), base_url, model, api_version)

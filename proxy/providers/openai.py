@@ -70,19 +70,7 @@ class OpenAIProvider:
         self._credentials = Credentials(settings.credentials or [""])
         self._silent_until = -inf  # about absurd waits, in monotonic seconds
         self._urls: dict[str, URL] = {}  # by model; as many as the config has targets here
-        # Everything but Host and Content-Length is known now.
-        common = [
-            ("accept-encoding", "identity"),
-            ("content-type", "application/json"),
-            *(settings.headers or {}).items(),
-        ]
-        self._headers = {
-            credential.id: Headers([(name.encode(), value.encode()) for name, value in [*common, *key]])
-            for credential, key in (
-                (one, [(settings.dialect.key_header, settings.dialect.key_prefix + one.secret)] if one.secret else [])
-                for one in self._credentials
-            )
-        }
+        self._headers = headers_by_credential(settings, self._credentials)
 
     async def answer(self, model: str, request: ChatRequest, patience: Patience) -> ChatAnswer:
         """See `Provider.answer`."""
@@ -279,6 +267,18 @@ class OpenAIProvider:
                 asked_s,
                 kept_s,
             )
+
+
+def headers_by_credential(settings: OpenAISettings, credentials: Credentials) -> dict[str, Headers]:
+    """What each request says before its body, by the credential's id; the transport adds Host and Content-Length."""
+    dialect = settings.dialect
+    common = [("accept-encoding", "identity"), ("content-type", "application/json"), *(settings.headers or {}).items()]
+    keys = {
+        one.id: [(dialect.key_header, dialect.key_prefix + one.secret)] if one.secret else [] for one in credentials
+    }
+    return {
+        id: Headers([(name.encode(), value.encode()) for name, value in [*common, *key]]) for id, key in keys.items()
+    }
 
 
 def _names(response: Response) -> dict[bytes, bytes]:

@@ -1,23 +1,14 @@
-import asyncio
-
 import pytest
 
 from benchmarks.chat import chat_call
 from benchmarks.client import BadAnswer
 from benchmarks.hits import latencies
+from tests.benchmarks.listener import answering
 
 
 async def asked(answer: bytes) -> list[float]:
     """What is measured of a server that answers all it is asked with this."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.read(65536):
-            writer.write(answer)
-        writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        return await latencies(chat_call("json", port), 0.05)
+    return await latencies(chat_call("json", answering(answer)), 0.05)
 
 
 async def test_each_answer_is_timed() -> None:

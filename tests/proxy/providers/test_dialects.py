@@ -1,6 +1,6 @@
 import pytest
 
-from proxy.providers.dialects import DIALECTS, chat_url, dialect_for
+from proxy.providers.dialects import DIALECTS, chat_url, dialect_for, embeddings_url
 
 
 @pytest.mark.parametrize(
@@ -33,4 +33,11 @@ def test_a_deployment_is_one_segment_of_the_path_whatever_it_is_called() -> None
     assert url == (
         "https://x.openai.azure.com/openai/deployments/a%2F..%2F..%2Fadmin%3Fx%23y/chat/completions"
         "?api-version=2025-04-01%26z%3D1"
+    )
+
+
+def test_embeddings_live_beside_the_chat_completions() -> None:
+    assert embeddings_url(DIALECTS["openai"], "https://h/v1/", "m", "") == "https://h/v1/embeddings"
+    assert embeddings_url(DIALECTS["azure"], "https://x.openai.azure.com", "a/b", "v") == (
+        "https://x.openai.azure.com/openai/deployments/a%2Fb/embeddings?api-version=v"
     )
