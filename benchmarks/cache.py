@@ -26,6 +26,7 @@ from proxy.call import Call
 from proxy.config.load import load_text
 from proxy.observe import CallLog, LineWriter, Metrics
 from proxy.wire.chat import parse_chat_request
+from proxy.wire.embeddings import parse_embeddings_request
 
 _KEY: Final = "sk-way-benchmark-0123456789"
 _CONFIG: Final = f"""
@@ -61,6 +62,30 @@ async def cpu_us(one: Gateway, calls: int, model: str = "chat", is_new: bool = F
         call = Call(f"req_{number}", f"req_{number}", monotonic(), _HEADERS, request)
         await Exchange(call, one.surface.handler, _never, _send, _PACE, _watch).run()
     return (process_time() - began) / calls * 1e6
+
+
+async def embedding_us(one: Gateway, calls: int, inputs: Sequence[str], form: str, model: str = "chat") -> float:
+    """CPU time of one call for embeddings, in microseconds, the reading of its body left out."""
+    body = orjson.dumps({"model": model, "input": inputs, "encoding_format": form})
+    requests = [parse_embeddings_request(body) for _ in range(calls)]
+    began = process_time()
+    for number, request in enumerate(requests):
+        call = Call(f"req_{number}", f"req_{number}", monotonic(), _HEADERS, request)
+        await Exchange(call, one.surface.embeddings, _never, _send, _PACE, _watch).run()
+    return (process_time() - began) / calls * 1e6
+
+
+async def report_embeddings(one: Gateway, calls: int, say: Callable[[str], None]) -> None:
+    """The figures of embeddings: 1,536 dimensions, inputs of 0.8 KB."""
+    inputs = [f"{number} {_PROMPT}" for number in range(100)]
+    await embedding_us(one, 1, inputs, "base64")
+    for count in (1, 100):
+        for form in ("base64", "float"):
+            cost_us = await embedding_us(one, max(1, calls // count), inputs[:count], form)
+            say(f"{count:3} stored embeddings, as {form:6}         {cost_us:7.1f} µs")
+    for form in ("base64", "float"):
+        cost_us = await embedding_us(one, max(1, calls // 10), inputs[:1], form, "plain")
+        say(f"one embedding, simulated, as {form:6}    {cost_us:7.1f} µs")
 
 
 def measure_store(answers: int, say: Callable[[str], None]) -> None:
@@ -111,6 +136,7 @@ async def report(calls: int, say: Callable[[str], None]) -> None:
     for _ in range(calls):
         key_of(b"s" * 32, "search", body)
     say(f"its key alone                          {(process_time() - began) / calls * 1e6:7.1f} µs")
+    await report_embeddings(cached, calls, say)
     await cached.aclose()
     await plain.aclose()
 

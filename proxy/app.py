@@ -30,6 +30,7 @@ from proxy.chain import (
     CacheState,
     Caching,
     Catalogue,
+    Embedders,
     Engine,
     Grants,
     History,
@@ -195,8 +196,7 @@ class Gateway:
         await self._webhook.aclose()
         if self._registry is not None:
             self._registry.close()
-        if self._cache.shared is not None:
-            await asyncio.to_thread(self._cache.shared.close)
+        await self._cache.aclose()
 
     def _build(self, loaded: Loaded, old_providers: Mapping[str, Provider], old: Config | None) -> World:
         config = loaded.config
@@ -205,26 +205,27 @@ class Gateway:
         providers = build_providers(config, old_providers, old)
         catalogue = Catalogue([model_of(name, settings) for name, settings in config.models.items()])
         book = PriceBook(config, self._price_table, time())
-        router = Router(
-            {name: group_of(name, settings, book, time()) for name, settings in config.models.items()}, self._fleet
-        )
+        router = Router({name: group_of(name, config, book, time()) for name in config.models}, self._fleet)
         keyring = client_keyring(config.teams, self._registry)
         scales = scales_of(config, book)
         engine = Engine(router, providers, self._metrics, monotonic, Random(), price_of=book.tariff_now)
         bookkeeper, rules = self._bookkeeper(config, scales), cache_rules_of(config)
         self._cache.adapt(config, rules)
+        chains = build_chain(
+            self._trace,
+            bookkeeper,
+            Auth(keyring, catalogue, time),
+            self._limiter(config),
+            self._tiers(config),
+            self._spending(config, scales, rules),
+            Caching(rules, self._cache, catalogue, bookkeeper.intend, monotonic) if rules else None,
+            Admit(self._admission, catalogue),
+            Route(engine, catalogue, self._metrics),
+            Embedders.over(engine, catalogue, rules, self._cache, monotonic),
+        )
         surface = Surface(
-            handler=build_chain(
-                self._trace,
-                bookkeeper,
-                Auth(keyring, catalogue, time),
-                self._limiter(config),
-                self._tiers(config),
-                self._spending(config, scales, rules),
-                Caching(rules, self._cache, catalogue, bookkeeper.intend, monotonic) if rules else None,
-                Admit(self._admission, catalogue),
-                Route(engine, catalogue, self._metrics),
-            ),
+            handler=chains.chat,
+            embeddings=chains.embeddings,
             catalogue=catalogue,
             keyring=keyring,
             admins=admin_keyring(config.admin),

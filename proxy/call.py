@@ -15,6 +15,7 @@ from typing import Literal, Protocol, TypeVarTuple
 
 from proxy.state.entries import Role
 from proxy.wire.chat import ChatRequest
+from proxy.wire.embeddings import Embeddings
 from proxy.wire.usage import Usage
 from routing import Facts, Outcome, Plan
 
@@ -228,6 +229,7 @@ class Answer:
     headers: ResponseHeaders
     source: str  #: `upstream`, `static` or `cache:exact`; later also `cache:semantic`, `template`
     body: bytes = b""
+    embeddings: Embeddings | None = None  #: what a body is to be made of, in the layers behind the one that makes it
     #: Each block holds whole SSE events. A failure after the first block is raised from it as a GatewayError.
     blocks: AsyncIterator[bytes] | None = None
 

@@ -271,6 +271,7 @@ class UpstreamFailure(GatewayError):
     cause: Cause | None = "unavailable"
     target: str | None = None
     is_lasting = False  #: would the same target, asked again at once, say the same?
+    is_unsuited = False  #: may the target be fine, and no model for what it was asked?
     has_spare = False  #: was it one credential's fault, and is another of the same provider fit for use?
     may_be_billed = False  #: may the provider have done work that it will charge for?
     credential_id = ""  #: which of the provider's credentials was used; empty if that is not known

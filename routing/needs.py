@@ -10,6 +10,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+#: What kind of answer is wanted. These depend on where a request was sent, not on what is in it.
+CHAT: Final = "chat"
+EMBEDDINGS: Final = "embeddings"
+
 
 def needs(request: Mapping[str, object]) -> frozenset[str]:
     """Names of what a parsed chat request needs; null and empty mean absent. O(parameters + message parts); never
@@ -121,6 +125,8 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "prediction": "a predicted output",
         "web_search": "web search",
         "reasoning_effort": "a reasoning effort",
+        CHAT: "chat completions",
+        EMBEDDINGS: "embeddings",
     }
 )
 #: Needs that are not asked for by a parameter of their own name.
@@ -131,9 +137,11 @@ _ASKED_BY: Final[Mapping[str, str]] = MappingProxyType(
         "vision": "messages",
         "audio": "messages",
         "web_search": "web_search_options",
+        CHAT: "model",
+        EMBEDDINGS: "model",
     }
 )
-#: Every name that `needs` can give.
+#: Every name that `needs` can give, and what kind of answer is wanted.
 NEEDS: Final = frozenset(_WORDS)
 
 #: Need -> the request parameters without which it vanishes, for an operator who allows it by `drop_params`. Absent are

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self
 
+import orjson
+
 from proxy.call import Call, Principal
 from proxy.providers import Patience
 from proxy.wire.answer import ChatAnswer
 from proxy.wire.chat import ChatRequest
+from proxy.wire.embeddings import EmbeddingsRequest, Input, parse_embeddings_request
 from proxy.wire.usage import Usage
 from routing import RateLimits
 
@@ -22,6 +25,20 @@ def chat_request(model: str = "chat", *, stream: bool = False) -> ChatRequest:
     if stream:
         body["stream"] = True
     return ChatRequest(body=body, model=model, stream=stream, include_usage=False, n=1)
+
+
+def embeddings_request(*inputs: Input, model: str = "chat", **fields: Any) -> EmbeddingsRequest:
+    """As its parser would make it."""
+    value: object = inputs[0] if len(inputs) == 1 else list(inputs)
+    return parse_embeddings_request(orjson.dumps({"model": model, "input": value, **fields}))
+
+
+def an_embeddings_call(*inputs: Input, principal: Principal | None = TEAM, **fields: Any) -> Call:
+    """A call for embeddings as auth would hand it on."""
+    call = a_call(principal=principal)
+    call.request = embeddings_request(*inputs or ["Hello"], **fields)
+    call.id = call.request_id = f"req_{id(call)}"
+    return call
 
 
 def a_call(

@@ -5,6 +5,9 @@ that sends them is in `upstream.py`.
 from __future__ import annotations
 
 import json
+from base64 import b64encode
+from collections.abc import Sequence
+from struct import pack
 from typing import Any
 
 
@@ -69,3 +72,19 @@ def error_body(
 ) -> dict[str, Any]:
     """OpenAI's error envelope. As a JSON answer: reply_json(error_body(...), 429); in a stream: sse_event(...)."""
     return {"error": {"message": message, "type": type, "code": code, "param": param}}
+
+
+def embeddings(
+    *vectors: Sequence[float], as_base64: bool = False, tokens: int | None = 5, model: str = "upstream-embed"
+) -> dict[str, Any]:
+    """Vectors in OpenAI's shape. `tokens`: of the usage; None reports none."""
+    data = [
+        {
+            "object": "embedding",
+            "index": index,
+            "embedding": b64encode(pack(f"<{len(vector)}f", *vector)).decode() if as_base64 else list(vector),
+        }
+        for index, vector in enumerate(vectors)
+    ]
+    usage = {} if tokens is None else {"usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+    return {"object": "list", "data": data, "model": model, **usage}

@@ -13,6 +13,7 @@ from proxy.accounting.quota_terms import QuotaTerms, name_quota, terms_of
 from proxy.accounting.quotas import Allowance, Quotas, Raise, Reserve
 from proxy.accounting.ratios import upper_bound_tokens
 from proxy.accounting.reserve import Hold, Lengths, Limits, Meter, MeterName, Shortage, shortage
+from proxy.accounting.shares import Shares
 from proxy.accounting.tally import Tally
 from proxy.accounting.tokens import TokenCount, TokenCounter
 from proxy.accounting.window import Window
@@ -35,6 +36,7 @@ __all__ = [
     "Raise",
     "Rates",
     "Reserve",
+    "Shares",
     "Shortage",
     "Tally",
     "Tariff",

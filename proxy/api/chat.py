@@ -1,26 +1,35 @@
-"""`POST /v1/chat/completions`: a raw ASGI endpoint, without request or response objects (they would cost more than
-the chain).
+"""`POST /v1/chat/completions`, and what else asks a provider: a raw ASGI endpoint, without request or response objects
+(they would cost more than the chain).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from time import monotonic
 
 from proxy.api.body import read_json_body
 from proxy.api.respond import Exchange, Pace, Receive, Send, Watch, write_error
 from proxy.api.surface import Desk, Surface
-from proxy.call import Call
+from proxy.call import Call, Handler
 from proxy.chain import choose_request_id, client_patience_s, new_id
 from proxy.errors import ClientGone, GatewayError, InvalidKey
-from proxy.wire.chat import parse_chat_request
+from proxy.wire.chat import ChatRequest, parse_chat_request
 
 
 class ChatEndpoint:
-    """Reads a chat request, runs it through the chain of the world in force, and writes the answer."""
+    """Reads a request, runs it through the chain of the world in force, and writes the answer."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        parse: Callable[[bytes], ChatRequest] = parse_chat_request,
+        handler_of: Callable[[Surface], Handler] = attrgetter("handler"),
+    ) -> None:
+        """`parse` reads a body, `handler_of` gives the chain for what it reads."""
         self._desk = desk
+        self._parse = parse
+        self._handler_of = handler_of
 
     async def __call__(
         self, headers: Mapping[bytes, bytes], receive: Receive, send: Send, watch: Watch | None = None
@@ -32,7 +41,7 @@ class ChatEndpoint:
         request_id = choose_request_id(headers, call_id)
         try:
             body = await read_json_body(headers, receive, surface.max_body_bytes, lambda: surface.identify(headers))
-            request = parse_chat_request(body)
+            request = self._parse(body)
         except GatewayError as error:
             await self._refuse(_strangers_first(error, surface, headers), surface, request_id, send)
             return
@@ -45,7 +54,7 @@ class ChatEndpoint:
         if patience_s is not None and patience_s < 1.25 * commit_after_s:
             commit_after_s = 0.8 * patience_s  # before the client takes the silence for death
         pace = Pace(commit_after_s, surface.comment_every_s)
-        exchange = Exchange(call, surface.handler, receive, send, pace, watch)
+        exchange = Exchange(call, self._handler_of(surface), receive, send, pace, watch)
         self._desk.exchanges.add(exchange)
         try:
             await exchange.run()

@@ -5,6 +5,7 @@ its Host; what is not listed is 404 in OpenAI's shape.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from operator import attrgetter
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -30,12 +31,14 @@ from proxy.api.tokens import TokensEndpoint
 from proxy.api.usage import UsageEndpoint
 from proxy.chain import choose_request_id, new_id
 from proxy.errors import GatewayError, MethodNotAllowed, NotFound
+from proxy.wire.embeddings import parse_embeddings_request
 
 Scope = MutableMapping[str, Any]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 CHAT: Final = "/v1/chat/completions"
+EMBEDDINGS: Final = "/v1/embeddings"
 #: What follows is a name: a model's, a call's id.
 _MODELS: Final = "/v1/models/"
 _REPLAY: Final = "/admin/v1/replay/"
@@ -46,13 +49,15 @@ _NAMED: Final = (_MODELS, _REPLAY, _REQUESTS)
 class Face:
     """An ASGI application: the guard, then the route."""
 
-    def __init__(self, desk: Desk, routes: Mapping[str, Mapping[str, Endpoint]], chat: ChatEndpoint | None) -> None:
-        """`routes`: path -> method -> endpoint; `/v1/models/*` stands for all below it. `chat` has a way of its own,
-        short of everything it can do without.
+    def __init__(
+        self, desk: Desk, routes: Mapping[str, Mapping[str, Endpoint]], asking: Mapping[str, ChatEndpoint]
+    ) -> None:
+        """`routes`: path -> method -> endpoint; `/v1/models/*` stands for all below it. `asking`: by path, what asks
+        providers, by POST alone; it has a way of its own, short of everything it can do without.
         """
         self._desk = desk
         self._routes = routes
-        self._chat = chat
+        self._asking = asking
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Other scopes (websocket, lifespan) are never sent here: the listener has them off."""
@@ -61,10 +66,11 @@ class Face:
             headers = check(scope)
             # As it stood in the request line: `scope["path"]` is percent-decoded, and `%63hat` is no route of ours.
             path, method = scope["raw_path"].decode("ascii"), scope["method"]
-            if path == CHAT and self._chat is not None:
+            asked = self._asking.get(path)
+            if asked is not None:
                 if method != "POST":
                     raise _wrong_method(method, path, ["POST"])
-                await self._chat(headers, receive, send, scope.get("extensions", _NOTHING).get(WATCH))
+                await asked(headers, receive, send, scope.get("extensions", _NOTHING).get(WATCH))
                 return
             await self._serve(path, method, scope, headers, receive, send)
         except GatewayError as error:
@@ -112,7 +118,8 @@ def client_face(desk: Desk) -> Face:
         f"{_REQUESTS}*": {"GET": RequestsEndpoint(desk).show},
         **_probes(health),
     }
-    return Face(desk, routes, ChatEndpoint(desk))
+    embeddings = ChatEndpoint(desk, parse_embeddings_request, attrgetter("embeddings"))
+    return Face(desk, routes, {CHAT: ChatEndpoint(desk), EMBEDDINGS: embeddings})
 
 
 def admin_face(desk: Desk, reloader: Reloader) -> Face:
@@ -141,7 +148,7 @@ def admin_face(desk: Desk, reloader: Reloader) -> Face:
         "/admin/v1/usage": {"GET": UsageEndpoint(desk).all},
         **_probes(HealthEndpoint(desk)),
     }
-    return Face(desk, routes, None)
+    return Face(desk, routes, {})
 
 
 def _probes(health: HealthEndpoint) -> dict[str, dict[str, Endpoint]]:

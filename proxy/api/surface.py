@@ -23,7 +23,8 @@ from routing import Router
 class Surface:
     """One world, seen from the endpoints."""
 
-    handler: Handler
+    handler: Handler  #: of chat completions
+    embeddings: Handler
     catalogue: Catalogue
     keyring: Keyring[Principal]
     admins: Keyring[Admin]

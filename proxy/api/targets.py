@@ -20,7 +20,7 @@ from proxy.api.surface import Desk
 from proxy.chain import Model
 from proxy.errors import InvalidRequest, ModelNotFound, NotFound
 from routing import Facts, TargetState, Verdict
-from routing.needs import NEEDS
+from routing.needs import CHAT, EMBEDDINGS, NEEDS
 
 _MAX_DRAIN_S: Final = 86_400.0
 _GUESSED_TOKENS: Final = 1000
@@ -148,7 +148,7 @@ def _needs(body: dict[str, object]) -> frozenset[str]:
     names = body.get("needs", [])
     if not isinstance(names, list) or not all(isinstance(name, str) and name in NEEDS for name in names):
         raise InvalidRequest(f"Give 'needs' as an array of these: {', '.join(sorted(NEEDS))}.", param="needs")
-    return frozenset(names)
+    return frozenset(names) if EMBEDDINGS in names else frozenset([*names, CHAT])
 
 
 def _describe(verdict: Verdict) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Answers that need no provider: those that were given before, and those that another call is about to get."""
 
-from proxy.cache.admission import is_eligible, unfit
+from proxy.cache.admission import MAX_REQUEST_BYTES, is_eligible, unfit
 from proxy.cache.control import Control, read_control
 from proxy.cache.doorkeeper import Doorkeeper
 from proxy.cache.flight import Flight
@@ -9,11 +9,14 @@ from proxy.cache.pace import Pace, replayed
 from proxy.cache.reel import Shelf
 from proxy.cache.shared_level import OpenShared, Shared, SharedStats, open_shared, without_shared
 from proxy.cache.store import Stats, Store, Stored
+from proxy.cache.vectors import KeptVector, input_key, input_scope, pack_vector, unpack_vector
 
 __all__ = [
+    "MAX_REQUEST_BYTES",
     "Control",
     "Doorkeeper",
     "Flight",
+    "KeptVector",
     "OpenShared",
     "Pace",
     "Shared",
@@ -22,12 +25,16 @@ __all__ = [
     "Stats",
     "Store",
     "Stored",
+    "input_key",
+    "input_scope",
     "is_eligible",
     "key_of",
     "open_shared",
+    "pack_vector",
     "read_control",
     "replayed",
     "scope_of",
     "unfit",
+    "unpack_vector",
     "without_shared",
 ]

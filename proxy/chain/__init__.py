@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from proxy.call import Handler, Middleware, chain
 from proxy.chain.admission import Admission, AdmissionSettings
@@ -13,6 +14,7 @@ from proxy.chain.bookkeeping import Bookkeeper, Intents
 from proxy.chain.cache import Caching
 from proxy.chain.cache_state import CacheRule, CacheState
 from proxy.chain.catalogue import Catalogue, Fallback, Model, Static
+from proxy.chain.embeddings import Embedders
 from proxy.chain.engine import Engine
 from proxy.chain.facts import client_patience_s
 from proxy.chain.groups import group_of, lacks_of, name_target
@@ -27,6 +29,14 @@ from proxy.chain.tier import TierRule, Tiers
 from proxy.chain.trace import Trace, choose_request_id, new_id
 
 
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """What a call goes through, by what it asks for. They share their layers."""
+
+    chat: Handler
+    embeddings: Handler
+
+
 def build_chain(
     trace: Trace,
     bookkeeper: Bookkeeper,
@@ -37,7 +47,8 @@ def build_chain(
     caching: Caching | None,
     admit: Admit,
     route: Route,
-) -> Handler:
+    embedders: Embedders,
+) -> Chains:
     """Fold the layers, outermost first, around the one that asks a provider. `limiter`: None if nobody has limits,
     `tiers`: None if no model has any, `spending`: None if nobody has quotas, `caching`: None if no model has a cache.
     """
@@ -52,7 +63,18 @@ def build_chain(
         admit,  # is there room? Else it waits for its turn
         Intents(bookkeeper),  # writes down that a provider is about to be asked
     )
-    return chain(layers, route)
+    embedding: Sequence[Middleware] = (
+        trace,
+        bookkeeper,
+        auth,
+        *([limiter] if limiter is not None else []),
+        *([spending] if spending is not None else []),  # no tiers before it: each model has vectors of its own
+        embedders.cached,  # which inputs are known? It writes the answer
+        admit,
+        Intents(bookkeeper),
+        embedders.batching,  # are there others to go with?
+    )
+    return Chains(chain(layers, route), chain(embedding, embedders.route))
 
 
 __all__ = [
@@ -66,6 +88,8 @@ __all__ = [
     "CacheState",
     "Caching",
     "Catalogue",
+    "Chains",
+    "Embedders",
     "Engine",
     "Fallback",
     "Grants",

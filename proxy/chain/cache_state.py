@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -55,7 +56,7 @@ class CacheState:
         if rules and not self.is_open:
             self.shared, self.is_open = self.open_shared(config), True
         scopes = {rule.scope for rule in rules.values()}
-        self._forget(lambda entry: entry.scope not in scopes)
+        self.forget(lambda entry: entry.scope not in scopes)
         if self.shared is not None:
             self.shared.keep_scopes(scopes)
 
@@ -84,19 +85,25 @@ class CacheState:
 
     async def purge(self, meant: Meant) -> int:
         """Forget every answer that is meant; how many there were. Raises StateFailed."""
-        count = self._forget(lambda entry: _is_meant(entry, meant))
+        count = self.forget(lambda entry: _is_meant(entry, meant))
         return count if self.shared is None else max(count, await self.shared.purge(meant))
+
+    def forget(self, is_meant: Callable[[Stored], bool]) -> int:
+        """Forget what is meant and in memory; how many there were."""
+        self.purges += 1
+        count = self.store.purge(is_meant)
+        self.counts.used_bytes = self.store.stats.used_bytes
+        return count
+
+    async def aclose(self) -> None:
+        """Write what waits to be written."""
+        if self.shared is not None:
+            await asyncio.to_thread(self.shared.close)
 
     def _keep(self, key: bytes, entry: Stored) -> bool:
         is_kept = self.store.add(key, entry)
         self.counts.used_bytes = self.store.stats.used_bytes
         return is_kept
-
-    def _forget(self, is_meant: Callable[[Stored], bool]) -> int:
-        self.purges += 1
-        count = self.store.purge(is_meant)
-        self.counts.used_bytes = self.store.stats.used_bytes
-        return count
 
 
 def _is_meant(entry: Stored, meant: Meant) -> bool:

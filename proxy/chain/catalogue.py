@@ -49,6 +49,9 @@ class Model:
     is_hedged: bool = False  #: may a second attempt race a silent first one?
     is_rescued: bool = False  #: does a stream that is cut go on at another target?
     least_context: int | None = None  #: tokens; the smallest context that any of its targets has; None: none is known
+    has_no_chat: bool = False  #: are there targets for embeddings alone?
+    batch_window_s: float = 0.0  #: calls for one embedding wait so long to go together; 0: they don't
+    batch_size: int = 64
     counted_as: str = ""  #: its first target's model, as the provider calls it: whose tokenizer prompts are counted by
 
 

@@ -28,6 +28,7 @@ from proxy.observe import Metrics
 from proxy.providers import ChatStream, Patience, Provider
 from proxy.state import Role
 from proxy.wire.chat import ChatRequest
+from proxy.wire.embeddings import Embeddings
 from routing import Candidate, Exclusion, Facts, Router, Target, backoff_s
 
 #: With less time left, nobody is asked any more.
@@ -48,6 +49,7 @@ class Won:
 
     report: Report
     body: bytes = b""
+    embeddings: Embeddings | None = None
     stream: ChatStream | None = None
 
 
@@ -230,7 +232,7 @@ class Engine:
                 return Won(report, stream=stream)
             answer = await provider.answer(target.model, request, patience)
             report.answered(call, answer)
-            return Won(report, body=answer.body)
+            return Won(report, body=answer.body, embeddings=answer.embeddings)
         except UpstreamFailure as failure:
             report.failed(failure, is_ours=is_hurried and self._is_haste(failure, left_s, patience, quest.facts))
             attempt.is_repeatable = is_worth_repeating(failure)

@@ -10,9 +10,10 @@ from typing import Final
 from proxy.call import Call
 from proxy.chain.catalogue import Model
 from proxy.wire.chat import ChatRequest
+from proxy.wire.embeddings import EmbeddingsRequest
 from routing import Facts, Target
 from routing.affinity import sticky_key
-from routing.needs import needs
+from routing.needs import CHAT, EMBEDDINGS, needs
 
 #: Bytes of JSON for a token: between Latin script (four and more) and Chinese (three).
 _BYTES_PER_TOKEN: Final = 4
@@ -23,6 +24,8 @@ _LARGE_BYTES: Final = 10_000
 _MAX_CHARS_PER_TOKEN: Final = 8
 #: Such parts carry data that is written as text.
 _MEDIA: Final = frozenset({"vision", "audio"})
+_CHAT: Final = frozenset({CHAT})
+_EMBEDDINGS: Final = frozenset({EMBEDDINGS})
 #: An answer that comes later than this before the client's own limit would cross it.
 _MARGIN_S: Final = 0.2
 
@@ -31,10 +34,13 @@ def facts_of(call: Call, model: Model) -> Facts:
     """The facts of a call for one model: its own, or one it falls back to."""
     request, body = call.request, call.request.body
     deadline_at = deadline_of(call, model)
+    if isinstance(request, EmbeddingsRequest):  # of many inputs each is read on its own: their sum outgrows no context
+        input_tokens = request.size_bytes // _BYTES_PER_TOKEN
+        return Facts(model.name, False, input_tokens=input_tokens, needs=_EMBEDDINGS, deadline_at=deadline_at)
     if not model.is_chosen:
         return Facts(model.name, request.stream, deadline_at=deadline_at)
     cap = output_cap_of(body)
-    needed = needs(body)
+    needed = needs(body) | _CHAT if model.has_no_chat else needs(body)
     input_tokens, least_tokens = request.size_bytes // _BYTES_PER_TOKEN, 0
     context = model.least_context
     if (context is not None and input_tokens + (cap or 0) > context) or not needed.isdisjoint(_MEDIA):

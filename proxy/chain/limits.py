@@ -202,7 +202,7 @@ class Limiter:
         usage = call.usage
         if usage is not None:
             hold.settle(usage.input_tokens + usage.output_tokens, self._meters.clock())
-            if call.error is None:
+            if call.error is None and call.request.n:  # embeddings have no length
                 lengths.learn(usage.output_tokens, call.request.n)
         elif call.answered is None and not (call.attempts and call.error == ClientGone.kind):
             hold.settle(0, self._meters.clock())  # nobody answered; a fixed or a cached answer used nothing either

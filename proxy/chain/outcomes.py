@@ -22,6 +22,8 @@ _MAX_RETRY_AFTER_S: Final = 60.0
 
 def kind_of(failure: UpstreamFailure) -> Kind:
     """Whose fault a failure was: the target's, its limits', our credential's, or the request's own."""
+    if failure.is_unsuited:
+        return "rejected"
     if isinstance(failure, UpstreamRejected):
         return "rate_limited" if failure.cause == "rate_limited" else "rejected"
     if isinstance(failure, UpstreamTimeout):

@@ -19,6 +19,7 @@ from proxy.chain.scale import Scale
 from proxy.errors import BooksFull, QuotaSpent
 from proxy.observe import Metrics
 from proxy.state import Registry
+from proxy.wire.embeddings import EmbeddingsRequest
 
 #: When calls that are under way hold the rest of a quota: nobody knows how soon they end.
 _NEXT_TRY_S: Final = 1.0
@@ -96,7 +97,8 @@ class Spending:
             short = reserve.extend(nusd, tokens, exempt)
             if short is None:
                 break
-            down = short.terms.downgrade_to
+            # Another model's embeddings would be of no use beside those that the caller has.
+            down = None if isinstance(call.request, EmbeddingsRequest) else short.terms.downgrade_to
             if down is None or exempt is not None:
                 amount = nusd if short.terms.unit == "usd" else tokens
                 if call.model in self._cached and _leaves_cache(allowances, nusd, tokens, exempt):

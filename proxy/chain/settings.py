@@ -14,6 +14,7 @@ from proxy.chain.tier import TierRule
 from proxy.config import Config, FallbackConfig, ModelConfig, SloConfig
 from proxy.providers import Patience
 from routing import RetrySettings
+from routing.needs import CHAT, EMBEDDINGS
 
 
 def tier_rules_of(models: Mapping[str, ModelConfig]) -> dict[str, TierRule]:
@@ -68,6 +69,7 @@ def start_only(old: Config, new: Config) -> list[str]:
 def model_of(name: str, settings: ModelConfig) -> Model:
     """What stands behind a configured model."""
     timeouts, retries = settings.timeouts, settings.retries
+    lacking = [(target, lacks_of(target) - {EMBEDDINGS}) for target in settings.targets]
     contexts = [target.context for target in settings.targets if target.context is not None]
     return Model(
         name=name,
@@ -81,11 +83,14 @@ def model_of(name: str, settings: ModelConfig) -> Model:
         retries=RetrySettings(retries.max_attempts, retries.max_ratio),
         ttft_s=(settings.slo or SloConfig()).ttft_s,
         is_chosen=settings.strategy not in ("round_robin", "weighted")
-        or any(target.capacity.tpm or target.context or lacks_of(target) for target in settings.targets),
+        or any(target.capacity.tpm or target.context or lacks for target, lacks in lacking),
+        has_no_chat=any(CHAT in lacks for _, lacks in lacking),
         is_hedged=settings.hedge.max_extra_cost > 0,
         is_rescued=settings.rescue,
         least_context=min(contexts, default=None),
         counted_as=settings.targets[0].model,
+        batch_window_s=settings.embeddings.batch_window_s,
+        batch_size=settings.embeddings.batch_size,
     )
 
 

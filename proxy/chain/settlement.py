@@ -45,7 +45,7 @@ def settlement_of(
         first_ms=first_ms,
         ttft_ms=first_ms if call.request.stream else None,
         duration_ms=duration_ms,
-        saved_nusd=0 if note is None else note.saved_nusd,
+        saved_nusd=0 if call.cache is None or call.error is not None else call.cache.saved_nusd,
         attempts=tuple([entry_of(one, call, max_tokens) for one in call.attempts]),
     )
 

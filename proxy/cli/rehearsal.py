@@ -115,7 +115,7 @@ class Rehearsal:
             if config is not None and name in config.models:
                 now_s = time()
                 book = PriceBook(config, PriceTable(), now_s)
-                groups[id(config)] = group_of(name, config.models[name], book, now_s)
+                groups[id(config)] = group_of(name, config, book, now_s)
         everybody = {target.name: target for group in reversed(groups.values()) for target in group.targets}
         assumed = assume(everybody.values())
 

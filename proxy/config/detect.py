@@ -24,7 +24,7 @@ _KNOWN: Final = (
         "openai",
         ("OPENAI_API_KEY",),
         {"kind": "openai"},
-        ("gpt-4o-mini", "gpt-4o", "gpt-4.1", "gpt-4.1-mini", "o4-mini"),
+        ("gpt-4o-mini", "gpt-4o", "gpt-4.1", "gpt-4.1-mini", "o4-mini", "text-embedding-3-small"),
     ),
     _Known(
         "anthropic",
@@ -42,7 +42,7 @@ _KNOWN: Final = (
         "qwen",
         ("TONGYI_API_KEY", "DASHSCOPE_API_KEY"),
         {"kind": "openai", "base_url": "https://dashscope.aliyuncs.com/compatible-mode/v1"},
-        ("qwen-plus", "qwen-turbo", "qwen-max"),
+        ("qwen-plus", "qwen-turbo", "qwen-max", "text-embedding-v4"),
     ),
 )
 _AZURE_API_VERSION: Final = "2024-10-21"

@@ -29,6 +29,8 @@ Need = Literal[
     "prediction",
     "web_search",
     "reasoning_effort",
+    "chat",
+    "embeddings",
 ]
 
 
@@ -173,6 +175,17 @@ class ModelCacheConfig(Section):
     semantic: SemanticCacheConfig | None = Field(None, description="Answers to a request that means the same.")
 
 
+class EmbeddingsConfig(Section):
+    """How embeddings are asked for."""
+
+    batch_window_s: Annotated[Seconds, between("0ms", "1m")] = written(
+        "10ms",
+        alias="batch_window",
+        description="While a call is under way, others for a single input wait so long to go together; 0ms is off.",
+    )
+    batch_size: Whole = Field(64, ge=2, le=2048, description="So many inputs go together at most.")
+
+
 class ModelConfig(Section):
     """One model that clients may name."""
 
@@ -189,3 +202,4 @@ class ModelConfig(Section):
     tier: TierConfig | None = Field(None, description="Which model a call gets by how hard it is.")
     rescue: Flag = Field(False, description="Continue a stream that was cut on another target.")
     cache: ModelCacheConfig | None = Field(None, description="Which caches may answer; absent is off.")
+    embeddings: EmbeddingsConfig = Field(EmbeddingsConfig(), description="How embeddings are asked for.")

@@ -1,7 +1,7 @@
 """Simulated providers behind the transport interface: the gateway's whole path without anybody's key.
 
-It speaks OpenAI's chat completions, so the ordinary openai adapter stands on top. What is said is decided in
-`simulated/`; here it is timed, broken on purpose, and sent.
+It speaks OpenAI's chat completions and embeddings, so the ordinary openai adapter stands on top. What is said is
+decided in `simulated/`; here it is timed, broken on purpose, and sent.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import httpx
 from proxy.providers.simulated import (
     FAULTY_ANSWERS,
     BadRequestError,
-    Completion,
     DemoProfile,
     ErrorAnswer,
     Fault,
     chunk_steps,
     complete,
     completion_body,
+    embed,
     not_found,
     rate_limit_headers,
     read_request,
@@ -63,20 +63,34 @@ class DemoTransport(httpx.AsyncBaseTransport):
         Of `request.extensions["timeout"]` the keys `first_byte`, `idle` and `total` count, in seconds.
         """
         content = await request.aread()
-        if request.method != "POST" or not request.url.path.endswith("/chat/completions"):
-            return self._failure(not_found(request.method, request.url.path), 0.0)
+        path = request.url.path
+        if request.method != "POST" or not path.endswith(("/chat/completions", "/embeddings")):
+            return self._failure(not_found(request.method, path), 0.0)
         with ExitStack() as stack:
             stack.enter_context(self._counted())
-            return await self._answer(content, _Pace.of(request, self._sleep), stack)
+            pace = _Pace.of(request, self._sleep)
+            fault = self._profile.draw_fault(self._rng)
+            if fault is Fault.HANG:
+                await pace.first_byte(math.inf)
+            first_s = self._profile.draw_first_token_s(self._rng)
+            if fault is Fault.ERROR:
+                await pace.first_byte(first_s)
+                return self._failure(self._rng.choice(FAULTY_ANSWERS), first_s)
+            if path.endswith("/embeddings"):
+                return await self._embed(content, pace, first_s, is_cut=fault is Fault.CUT)
+            return await self._answer(content, pace, first_s, fault, stack)
 
-    async def _answer(self, content: bytes, pace: _Pace, stack: ExitStack) -> httpx.Response:
-        fault = self._profile.draw_fault(self._rng)
-        if fault is Fault.HANG:
-            await pace.first_byte(math.inf)
-        first_s = self._profile.draw_first_token_s(self._rng)
-        if fault is Fault.ERROR:
-            await pace.first_byte(first_s)
-            return self._failure(self._rng.choice(FAULTY_ANSWERS), first_s)
+    async def _embed(self, content: bytes, pace: _Pace, first_s: float, *, is_cut: bool) -> httpx.Response:
+        try:
+            body, tokens = embed(content)
+        except BadRequestError as error:
+            return self._failure(refusal(error), 0.0)
+        await pace.first_byte(first_s)
+        return self._whole(body, tokens, first_s, is_cut=is_cut)
+
+    async def _answer(
+        self, content: bytes, pace: _Pace, first_s: float, fault: Fault | None, stack: ExitStack
+    ) -> httpx.Response:
         try:
             request = read_request(content)
             completion = complete(request)
@@ -89,12 +103,13 @@ class DemoTransport(httpx.AsyncBaseTransport):
             )
             whole_s = first_s + sum(self._profile.draw_token_s(self._rng) for _ in range(longest))
             await pace.first_byte(whole_s)
-            return self._whole(completion_body(completion, created), completion, whole_s, is_cut=fault is Fault.CUT)
+            body = completion_body(completion, created)
+            return self._whole(body, completion.tokens, whole_s, is_cut=fault is Fault.CUT)
         await pace.first_byte(first_s)
         steps = list(chunk_steps(completion, created, include_usage=request.include_usage))
         if fault is Fault.CUT:
             steps = steps[: self._rng.randint(1, max(1, len(steps) - 1))]
-        headers = {"content-type": "text/event-stream; charset=utf-8", **self._headers(completion, first_s)}
+        headers = {"content-type": "text/event-stream; charset=utf-8", **self._headers(completion.tokens, first_s)}
         stream = _EventStream(self, steps, pace, is_cut=fault is Fault.CUT, closing=stack.pop_all())
         return httpx.Response(200, headers=headers, stream=stream)
 
@@ -102,8 +117,8 @@ class DemoTransport(httpx.AsyncBaseTransport):
         """Wait for as long as the next token takes."""
         await pace.next_piece(self._profile.draw_token_s(self._rng))
 
-    def _whole(self, body: bytes, completion: Completion, took_s: float, *, is_cut: bool) -> httpx.Response:
-        headers = {"content-type": "application/json", **self._headers(completion, took_s)}
+    def _whole(self, body: bytes, tokens: int, took_s: float, *, is_cut: bool) -> httpx.Response:
+        headers = {"content-type": "application/json", **self._headers(tokens, took_s)}
         if not is_cut:
             return httpx.Response(200, headers=headers, content=body)
         headers["content-length"] = str(len(body))
@@ -113,8 +128,7 @@ class DemoTransport(httpx.AsyncBaseTransport):
         headers = {"content-type": "application/json", **self._common_headers(took_s), **answer.headers}
         return httpx.Response(answer.status, headers=headers, content=answer.body)
 
-    def _headers(self, completion: Completion, took_s: float) -> dict[str, str]:
-        tokens = completion.prompt_tokens + completion.completion_tokens
+    def _headers(self, tokens: int, took_s: float) -> dict[str, str]:
         return {**self._common_headers(took_s), **rate_limit_headers(tokens)}
 
     def _common_headers(self, took_s: float) -> dict[str, str]:

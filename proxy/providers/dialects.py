@@ -7,7 +7,7 @@ their answers (roles repeated, tool calls without an index) is mended for all of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal
 from urllib.parse import quote, urlsplit
@@ -22,6 +22,7 @@ class Dialect:
     name: DialectName
     #: Below the base URL; {model} is a deployment's name, quoted as one path segment, {api_version} a query value.
     path: str = "/chat/completions"
+    embeddings_path: str = "/embeddings"
     key_header: str = "authorization"
     key_prefix: str = "Bearer "
     #: Does it understand `stream_options.include_usage`? Asked of one that does not, it may refuse the call.
@@ -53,6 +54,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
             Dialect(
                 "azure",
                 path="/openai/deployments/{model}/chat/completions?api-version={api_version}",
+                embeddings_path="/openai/deployments/{model}/embeddings?api-version={api_version}",
                 key_header="api-key",
                 key_prefix="",
             ),
@@ -92,11 +94,14 @@ def dialect_for(kind: str, wanted: str, base_url: str) -> Dialect:
 
 def chat_url(dialect: Dialect, base_url: str, model: str, api_version: str) -> str:
     """Where this model's chat completions live. Made when a world is built: no caller's input reaches a URL."""
-    path = dialect.path.format(model=quote(model, safe=""), api_version=quote(api_version, safe=""))
-    return base_url.rstrip("/") + path
+    return _url(dialect.path, base_url, model, api_version)
 
 
 def embeddings_url(dialect: Dialect, base_url: str, model: str, api_version: str) -> str:
-    """Where this model's embeddings live: beside the chat completions."""
-    path = dialect.path.replace("/chat/completions", "/embeddings")
-    return chat_url(replace(dialect, path=path), base_url, model, api_version)
+    """Where its embeddings live."""
+    return _url(dialect.embeddings_path, base_url, model, api_version)
+
+
+def _url(path: str, base_url: str, model: str, api_version: str) -> str:
+    path = path.format(model=quote(model, safe=""), api_version=quote(api_version, safe=""))
+    return base_url.rstrip("/") + path

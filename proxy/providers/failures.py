@@ -168,6 +168,18 @@ def _blames_model(status: int, error: ErrorBody) -> bool:
     return status == 400 and error.param in (None, "model") and _MODEL_WORDS.search(error.message) is not None
 
 
+def no_embeddings(provider: str, status: int) -> UpstreamMisconfigured:
+    """The failure for a 403 or 404 to who asked for embeddings: OpenAI's words for a chat model. A client that asks the
+    wrong model must not put target and credential out of use for others.
+    """
+    failure = UpstreamMisconfigured(
+        f"Provider '{provider}' has no embeddings for this model, or none for this gateway (HTTP {status}). "
+        "Ask for an embedding model; if this is one, whoever runs this gateway must mend its config."
+    )
+    failure.is_unsuited = True
+    return failure
+
+
 def classify_inside(provider: str, error: ErrorBody, scrub: Scrubber) -> UpstreamFailure:
     """The failure for an error that came inside a 200, whole or streamed."""
     status = error.status or _STATUS_OF_WORD.get(error.code or "") or _STATUS_OF_WORD.get(error.type or "") or 500

@@ -1,4 +1,4 @@
-"""Whole chat completions as upstreams answer them, brought to the shape that the official SDKs rely on."""
+"""Whole answers: chat completions as upstreams give them, brought to the shape that the official SDKs rely on."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from itertools import count
 
 import orjson
 
+from proxy.wire.chat import ChatRequest
+from proxy.wire.embeddings import Embeddings, EmbeddingsRequest, read_embeddings
 from proxy.wire.failure import ErrorAnswer, MalformedAnswer, find_error
 from proxy.wire.usage import Usage, read_usage
 from routing import RateLimits
 
-__all__ = ["ChatAnswer", "ErrorAnswer", "MalformedAnswer", "read_chat_answer"]
+__all__ = ["ChatAnswer", "ErrorAnswer", "MalformedAnswer", "read_answer", "read_chat_answer"]
 
 
 @dataclass(slots=True)
 class ChatAnswer:
-    """One whole chat completion."""
+    """One whole answer."""
 
     body: bytes  #: the upstream's own bytes, unless something had to be mended
     usage: Usage | None  #: None if the upstream reported none
@@ -25,6 +27,15 @@ class ChatAnswer:
     id: object = None  #: what the upstream calls it
     service_tier: object = None  #: what the upstream says how it was served
     credential_id: str = ""  #: which of the provider's credentials was used
+    embeddings: Embeddings | None = None  #: what it is instead, where these were asked for; the body is empty then
+
+
+def read_answer(raw: bytes, request: ChatRequest) -> ChatAnswer:
+    """What the body of a 200 says to a request. Raises as `read_chat_answer`."""
+    if isinstance(request, EmbeddingsRequest):
+        found = read_embeddings(raw, len(request.inputs), as_base64=request.as_base64)
+        return ChatAnswer(b"", found.usage, embeddings=found)
+    return read_chat_answer(raw)
 
 
 def read_chat_answer(raw: bytes) -> ChatAnswer:

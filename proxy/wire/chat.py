@@ -73,12 +73,12 @@ def read_chat_request(body: dict[str, Any], size_bytes: int) -> ChatRequest:
             continue
         types, check = field
         if type(value) not in types:
-            raise _wrong_type(name, value, types)
+            raise wrong_type(name, value, types)
         if check is not None:
             check(name, value)
     for name in ("model", "messages"):
         if body.get(name) is None:
-            raise _missing(name)
+            raise missing(name)
     stream = body.get("stream") is True
     options = body.get("stream_options")
     if options is not None and not stream:
@@ -92,7 +92,8 @@ def read_chat_request(body: dict[str, Any], size_bytes: int) -> ChatRequest:
 # -- what is checked beyond the type --
 
 
-def _check_model(name: str, model: str) -> None:
+def check_model(name: str, model: str) -> None:
+    """May a model be named so? Raises InvalidRequest."""
     if not model:
         raise InvalidRequest(f"Invalid '{name}': empty string.", param=name, code="empty_string")
     if len(model) > _MAX_MODEL_CHARS or not model.isprintable():
@@ -110,17 +111,17 @@ def _check_messages(name: str, messages: list[object]) -> None:
         )
     for index, message in enumerate(messages):
         if type(message) is not dict:
-            raise _wrong_type(f"{name}[{index}]", message, _OBJECT)
+            raise wrong_type(f"{name}[{index}]", message, _OBJECT)
         role = message.get("role")
         if type(role) is not str:
             path = f"{name}[{index}].role"
-            raise _missing(path) if role is None else _wrong_type(path, role, _STRING)
+            raise missing(path) if role is None else wrong_type(path, role, _STRING)
         if type(message.get("content")) not in _CONTENT:
-            raise _wrong_type(f"{name}[{index}].content", message["content"], _CONTENT)
+            raise wrong_type(f"{name}[{index}].content", message["content"], _CONTENT)
 
 
 def _check_choices(name: str, n: int) -> None:
-    _check_positive(name, n)
+    check_positive(name, n)
     if n > _MAX_CHOICES:
         raise InvalidRequest(
             f"Invalid '{name}': integer above maximum value. Expected a value <= {_MAX_CHOICES}.",
@@ -129,7 +130,8 @@ def _check_choices(name: str, n: int) -> None:
         )
 
 
-def _check_positive(name: str, value: int) -> None:
+def check_positive(name: str, value: int) -> None:
+    """Is it 1 at least? Raises InvalidRequest."""
     if value < 1:
         raise InvalidRequest(
             f"Invalid '{name}': integer below minimum value. Expected a value >= 1.",
@@ -150,12 +152,12 @@ def _check_objects(name: str, items: list[object]) -> None:
 def _check_items(name: str, items: list[object], types: frozenset[type]) -> None:
     for index, item in enumerate(items):
         if type(item) not in types:
-            raise _wrong_type(f"{name}[{index}]", item, types)
+            raise wrong_type(f"{name}[{index}]", item, types)
 
 
 def _check_stream_options(name: str, options: dict[str, object]) -> None:
     if type(options.get("include_usage")) not in _FLAG:
-        raise _wrong_type(f"{name}.include_usage", options["include_usage"], _FLAG)
+        raise wrong_type(f"{name}.include_usage", options["include_usage"], _FLAG)
 
 
 _STRING: Final = frozenset({str})
@@ -170,13 +172,13 @@ _NAME_OR_OBJECT: Final = frozenset({str, dict})
 
 #: Parameter → accepted JSON types, and what else must hold. Null is absent, so it never gets here.
 _FIELDS: Final[Mapping[str, tuple[frozenset[type], Callable[[str, Any], None] | None]]] = {
-    "model": (_STRING, _check_model),
+    "model": (_STRING, check_model),
     "messages": (_ARRAY, _check_messages),
     "stream": (_BOOLEAN, None),
     "stream_options": (_OBJECT, _check_stream_options),
     "n": (_INTEGER, _check_choices),
-    "max_tokens": (_INTEGER, _check_positive),
-    "max_completion_tokens": (_INTEGER, _check_positive),
+    "max_tokens": (_INTEGER, check_positive),
+    "max_completion_tokens": (_INTEGER, check_positive),
     "temperature": (_NUMBER, None),
     "top_p": (_NUMBER, None),
     "presence_penalty": (_NUMBER, None),
@@ -232,11 +234,13 @@ def _doubled(raw: bytes) -> InvalidRequest:
     )
 
 
-def _missing(name: str) -> InvalidRequest:
+def missing(name: str) -> InvalidRequest:
+    """A parameter that must be there is not."""
     return InvalidRequest(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
 
 
-def _wrong_type(name: str, value: object, types: frozenset[type]) -> InvalidRequest:
+def wrong_type(name: str, value: object, types: frozenset[type]) -> InvalidRequest:
+    """A parameter is of another type than one of these."""
     expected = " or ".join(sorted(_JSON_NAMES[kind] for kind in types if kind is not NoneType))
     return InvalidRequest(
         f"Invalid type for '{name}': expected {expected}, but got {_JSON_NAMES[type(value)]} instead.",

@@ -70,14 +70,14 @@ def read_usage(obj: object) -> Usage | None:
     """
     if not isinstance(obj, dict):
         return None
-    sent, made = _count(obj.get("prompt_tokens")), _count(obj.get("completion_tokens"))
+    sent, made = count_of(obj.get("prompt_tokens")), count_of(obj.get("completion_tokens"))
     if sent is not None and made is not None:
         if len(obj) == 3 and obj.get("total_tokens") == sent + made:
             return Usage(sent, made)  # nothing else is said
         details, made_details = _details(obj, "prompt_tokens_details"), _details(obj, "completion_tokens_details")
         is_beside = False
     else:
-        sent, made = _count(obj.get("input_tokens")), _count(obj.get("output_tokens"))
+        sent, made = count_of(obj.get("input_tokens")), count_of(obj.get("output_tokens"))
         if sent is None or made is None:
             return None
         details, made_details = _details(obj, "input_tokens_details"), _details(obj, "output_tokens_details")
@@ -96,7 +96,7 @@ def read_usage(obj: object) -> Usage | None:
     reasoning = _first(made_details.get("reasoning_tokens"), made_details.get("thinking_tokens"))
     if is_beside:
         sent += cached + written
-    left_out = (_count(obj.get("total_tokens")) or 0) - sent - made
+    left_out = (count_of(obj.get("total_tokens")) or 0) - sent - made
     if left_out > 0:
         if left_out == cached + written and left_out != reasoning:
             sent += left_out
@@ -126,7 +126,7 @@ def merge_reports(earlier: Mapping[str, object] | None, later: dict[str, object]
         if isinstance(value, dict):
             before = merged.get(name)
             merged[name] = merge_reports(before, value) if isinstance(before, dict) else value
-        elif _count(value) is not None:
+        elif count_of(value) is not None:
             merged[name] = value
     return merged
 
@@ -157,6 +157,7 @@ def _first(*values: object) -> int:
     return 0
 
 
-def _count(value: object) -> int | None:
+def count_of(value: object) -> int | None:
+    """A count of tokens as a provider may report it; None for anything else."""
     # A bool is an int to isinstance, but no count.
     return value if type(value) is int and 0 <= value <= _MAX_COUNT else None

@@ -36,16 +36,17 @@ def test_providers_are_asked_by_the_engine_alone() -> None:
 
 def test_every_route_that_may_ask_a_provider_goes_through_the_chain() -> None:
     face = client_face(Rig().gateway)
-    assert face._chat is not None
+    assert set(face._asking) == {"/v1/chat/completions", "/v1/embeddings"}
     posted = {path for path, methods in face._routes.items() if "POST" in methods}
     assert posted == ASKS_NOBODY, "a new route: give it an exchange of the chain, as chat has, or name it above"
 
 
 def test_the_books_stand_around_everything_that_may_refuse_or_ask() -> None:
     source = ast.unparse(ast.parse(tree.text("proxy/chain/__init__.py")))
-    order = source[source.index("layers: ") :]
-    assert order.index("trace") < order.index("bookkeeper") < order.index("auth") < order.index("spending")
-    assert order.index("admit") < order.index("Intents(bookkeeper)")
+    chat, embedding = source[source.index("layers: ") :].split("embedding: ")
+    for order in (chat, embedding):
+        assert order.index("trace") < order.index("bookkeeper") < order.index("auth") < order.index("spending")
+        assert order.index("spending") < order.index("admit") < order.index("Intents(bookkeeper)")
 
 
 def test_a_second_way_to_a_provider_is_noticed() -> None:

@@ -106,7 +106,7 @@ def test_leaving_out_its_parameters_makes_a_droppable_need_vanish(need: str) -> 
 
 
 def test_what_changes_the_kind_of_answer_is_never_dropped() -> None:
-    kept = {"tools", "vision", "audio", "json_object", "json_schema", "n", "web_search"}
+    kept = {"tools", "vision", "audio", "json_object", "json_schema", "n", "web_search", "chat", "embeddings"}
     assert NEEDS - DROPPABLE.keys() == kept
 
 

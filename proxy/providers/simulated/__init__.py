@@ -7,6 +7,7 @@ are drawn.
 from __future__ import annotations
 
 from proxy.providers.simulated.completion import Completion, complete
+from proxy.providers.simulated.embedding import embed
 from proxy.providers.simulated.envelope import (
     FAULTY_ANSWERS,
     ErrorAnswer,
@@ -31,6 +32,7 @@ __all__ = [
     "chunk_steps",
     "complete",
     "completion_body",
+    "embed",
     "not_found",
     "profile_named",
     "rate_limit_headers",

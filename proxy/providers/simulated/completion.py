@@ -59,6 +59,11 @@ class Completion:
         """Pieces of all choices, arguments included."""
         return sum(len(choice.pieces) + sum(len(call.pieces) for call in choice.calls) for choice in self.choices)
 
+    @property
+    def tokens(self) -> int:
+        """In and out."""
+        return self.prompt_tokens + self.completion_tokens
+
 
 def complete(request: SimulatedRequest) -> Completion:
     """The answer. Raises BadRequestError if it needs an instance of a schema that is beyond us."""

@@ -82,7 +82,7 @@ def refusal(error: BadRequestError) -> ErrorAnswer:
 
 
 def not_found(method: str, path: str) -> ErrorAnswer:
-    """The 404 for everything but chat completions."""
+    """The 404 for what is simulated by nobody."""
     return ErrorAnswer(404, _error(f"Invalid URL ({method} {path})", "invalid_request_error"))
 
 

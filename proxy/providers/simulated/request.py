@@ -65,11 +65,8 @@ class SimulatedRequest:
 
 def read_request(content: bytes) -> SimulatedRequest:
     """The request in a body. Raises BadRequestError with OpenAI's words where OpenAI would refuse."""
-    body = _body(content)
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise BadRequestError("you must provide a model parameter")
-    _check_length("model", model)
+    body = read_object(content)
+    model = model_of(body)
     messages = _messages(body)
     last = messages[-1]
     asked = [text_of(message.get("content")) for message in messages if message.get("role") == "user"]
@@ -108,7 +105,8 @@ def text_of(content: object) -> str:
     return " ".join(part for part in parts if isinstance(part, str))
 
 
-def _body(content: bytes) -> JsonObject:
+def read_object(content: bytes) -> JsonObject:
+    """The JSON object in a body. Raises BadRequestError."""
     try:
         body = orjson.loads(content)
         canonical(body)
@@ -118,6 +116,15 @@ def _body(content: bytes) -> JsonObject:
     if not isinstance(body, dict):
         raise BadRequestError(f"Invalid body: expected a JSON object, but got {_kind(body)} instead.")
     return body
+
+
+def model_of(body: JsonObject) -> str:
+    """The model that a request names. Raises BadRequestError."""
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise BadRequestError("you must provide a model parameter")
+    _check_length("model", model)
+    return model
 
 
 def _messages(body: JsonObject) -> list[JsonObject]:

@@ -11,7 +11,7 @@ from tests.gateways import KEY, Rig
         "/v1/chat/completions/",
         "//v1/chat/completions",
         "/v1/chat/%63ompletions",
-        "/v1/embeddings",
+        "/v1/embeddings/",
         "/V1/models",
         "/v1/models/",
         "/metrics",
@@ -37,6 +37,7 @@ async def test_whatever_is_not_listed_is_a_404_in_openais_shape(path: str) -> No
         ("POST", "/livez", "GET"),
         ("GET", "/api/count-tokens", "POST"),
         ("OPTIONS", "/v1/chat/completions", "POST"),
+        ("GET", "/v1/embeddings", "POST"),
     ],
 )
 async def test_a_wrong_method_is_a_405_that_names_the_right_one(method: str, path: str, allow: str) -> None:

@@ -161,3 +161,13 @@ async def test_an_explanation_says_what_a_failure_counts_as_where_success_is_pro
         without, with_it = await explain(client), await explain(strict)
     assert (without["objective_success"], without["failure_usd"]) == (None, None)
     assert (with_it["objective_success"], with_it["failure_usd"] > 0) == (0.999, True)
+
+
+async def test_an_explanation_is_for_a_chat_completion_unless_it_asks_for_embeddings() -> None:
+    rig = Rig(CONFIG.replace("model: demo-2", "model: demo-embed"))
+    async with rig.admin() as client:
+        chat, embedding = [
+            (await client.post("/admin/v1/explain", json={"model": "large", "needs": needs})).json()["candidates"][0]
+            for needs in ([], ["embeddings"])
+        ]
+    assert (chat["excluded"], embedding["excluded"]) == ("lacks chat", None)

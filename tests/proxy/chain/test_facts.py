@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -6,7 +7,7 @@ from proxy.chain.catalogue import Model
 from proxy.chain.facts import client_patience_s, deadline_of, facts_of, input_tokens_of, outgrown, output_cap_of
 from proxy.providers import Patience
 from routing import Facts, Target
-from tests.calls import a_call
+from tests.calls import a_call, an_embeddings_call
 
 CHOSEN = Model("chat", (), Patience(1, 5, 5, 60), 15, (), ttft_s=3.0, is_chosen=True)
 SMALL = Model("chat", (), Patience(1, 5, 5, 60), 15, (), is_chosen=True, least_context=1000)
@@ -121,3 +122,18 @@ def test_a_prompts_tokens_are_estimated_by_its_size_without_what_is_no_text() ->
 )
 def test_the_clients_own_bound_is_a_count_or_none(body: dict[str, object], cap: int | None) -> None:
     assert output_cap_of(body) == cap
+
+
+def test_embeddings_are_a_need_of_their_own_and_no_length() -> None:
+    call = an_embeddings_call("x" * 400, "y" * 400)
+    for model in (PLAIN, SMALL):
+        facts = facts_of(call, model)
+        assert (set(facts.needs), facts.stream, facts.least_tokens) == ({"embeddings"}, False, 0)
+        assert facts.input_tokens == call.request.size_bytes // 4 > 200
+
+
+def test_a_chat_completion_is_a_need_where_some_target_has_none() -> None:
+    call = a_call()
+    call.request.body["seed"] = 1
+    assert facts_of(call, CHOSEN).needs == {"seed"}
+    assert facts_of(call, replace(CHOSEN, has_no_chat=True)).needs == {"seed", "chat"}

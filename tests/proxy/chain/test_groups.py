@@ -1,5 +1,8 @@
+import pytest
+
 from proxy.accounting import PriceBook, PriceTable
-from proxy.chain.groups import group_of
+from proxy.chain.groups import group_of, lacks_of
+from proxy.config import TargetConfig
 from proxy.config.load import load_text
 from routing import Capacity, Group, Objective, Price
 
@@ -24,7 +27,7 @@ LOADED = load_text(CONFIG, {}, "groups.yaml").config
 
 
 def group(model: str) -> Group:
-    return group_of(model, LOADED.models[model], PriceBook(LOADED, PriceTable(), 0.0), 0.0)
+    return group_of(model, LOADED, PriceBook(LOADED, PriceTable(), 0.0), 0.0)
 
 
 def test_what_the_config_says_of_a_model_reaches_routing() -> None:
@@ -42,3 +45,24 @@ def test_what_it_does_not_say_is_unknown_or_the_default() -> None:
     (target,) = made.targets
     assert (made.strategy, made.objective) == ("round_robin", Objective(2.0, 0.95))
     assert (target.price, target.capacity) == (None, Capacity())
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "lacks"),
+    [
+        ("openai", "gpt-4o-mini", set()),
+        ("anthropic", "claude-haiku-4-5", {"embeddings"}),
+        ("openai", "text-embedding-3-small", {"chat"}),
+        ("openai", "nomic-Embed-text", {"chat"}),
+        ("openai", "bge-m3", set()),
+    ],
+)
+def test_what_a_target_is_for_is_known_by_its_provider_and_its_name(kind: str, model: str, lacks: set[str]) -> None:
+    assert lacks_of(TargetConfig(provider="p", model=model), kind) == lacks
+
+
+def test_the_kind_of_its_provider_reaches_routing() -> None:
+    text = CONFIG.replace("{p: {kind: demo}}", "{p: {kind: anthropic, api_key: sk-ant-0123456789}}")
+    config = load_text(text, {}, "groups.yaml").config
+    made = group_of("plain", config, PriceBook(config, PriceTable(), 0.0), 0.0)
+    assert made.targets[0].lacks == {"embeddings"}

@@ -13,7 +13,7 @@ from proxy.errors import BooksFull, ClientGone, RateLimited, UpstreamError
 from proxy.observe import Metrics
 from proxy.providers.ratelimits import read_rate_limits
 from proxy.wire.usage import Usage
-from tests.calls import TEAM, a_call
+from tests.calls import TEAM, a_call, an_embeddings_call
 from tests.fakes import HandClock
 
 SEARCH, CI = ("search",), ("search", "ci")
@@ -428,3 +428,14 @@ async def test_a_call_that_the_books_have_no_room_for_uses_no_request() -> None:
     with pytest.raises(BooksFull):
         await rig.limiter(a_call(), full)
     await rig.begin()
+
+
+async def test_embeddings_take_their_input_alone_and_teach_nothing_of_lengths() -> None:
+    rig = Rig({SEARCH: Limits(tpm=1000)})
+    call = an_embeddings_call("x")
+    call.request.size_bytes = 400
+    await rig.begin(call)
+    assert headers_of(call)["remaining-tokens"] == "900"
+    await rig.end(call, Usage(150, 0))
+    assert headers_of(call)["remaining-tokens"] == "850"
+    assert rig.meters.lengths("search", "chat").p95_tokens == 500

@@ -50,3 +50,10 @@ def test_an_absurd_retry_after_is_capped(asked_s: float | None, kept_s: float | 
     failure = UpstreamUnavailable("x")
     failure.retry_after_s = asked_s
     assert retry_after_s(failure) == kept_s
+
+
+def test_a_target_that_was_asked_for_what_it_has_not_is_not_at_fault() -> None:
+    failure = UpstreamMisconfigured("no embeddings")
+    failure.is_unsuited = True
+    assert kind_of(failure) == "rejected"
+    assert not is_worth_repeating(failure)

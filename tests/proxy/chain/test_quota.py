@@ -10,7 +10,7 @@ from proxy.errors import BooksFull, QuotaSpent
 from proxy.observe import Metrics
 from proxy.wire.usage import Usage
 from tests.books import MORNING_S
-from tests.calls import a_call
+from tests.calls import a_call, an_embeddings_call
 from tests.proxy.chain.test_bookkeeping import Notes
 
 PRICE = Tariff.of(Prices(Rates.of(1, 1), "config", "v"))  # type: ignore[arg-type]  # 1,000 nano-dollars a token
@@ -256,3 +256,22 @@ async def test_a_model_without_a_cache_is_refused_at_once() -> None:
     rig = Rig(QuotaTerms(("search",), "tokens", 10, "day", is_cache_only=True))
     with pytest.raises(QuotaSpent):
         await rig.begin(model="free")
+
+
+async def test_embeddings_are_never_another_models() -> None:
+    rig = Rig(money(0.0003, downgrade_to="free"))
+    await rig.end(await rig.begin(), 250)
+    call = an_embeddings_call("x" * 100)
+    call.began_at = call.counted_at = rig.now_s
+    with pytest.raises(QuotaSpent):
+        await rig.layer(call, answer)
+    assert (call.model, call.downgraded_from) == ("chat", None)
+
+
+async def test_embeddings_reserve_no_output() -> None:
+    rig = Rig(money(1))
+    call = an_embeddings_call("x")
+    call.request.size_bytes = 100
+    call.began_at = call.counted_at = rig.now_s
+    await rig.layer(call, answer)
+    assert rig.only.reserved == 100_000

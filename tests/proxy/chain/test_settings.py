@@ -1,4 +1,5 @@
 from proxy.chain import admission_of, limits_of, model_of, start_only, tier_rules_of
+from proxy.config import ModelConfig, TargetConfig
 from proxy.config.load import load_text
 from tests.gateways import KEY
 
@@ -58,3 +59,20 @@ def test_what_is_read_at_the_start_alone_is_named_when_it_changes() -> None:
     new = load_text(CONFIG + "accounting: {timezone: Europe/Berlin}\nstate: {journal: other}\n", {}, "f").config
     assert start_only(old, old) == []
     assert start_only(old, new) == ["state.journal", "accounting.timezone"]
+
+
+def test_models_for_embeddings_are_known_and_say_how_calls_go_together() -> None:
+    turns = "turns: {strategy: round_robin, targets: [{provider: a, model: gpt-4o}]}"
+    assert turns in CONFIG
+    embed = "turns: {embeddings: {batch_window: 5ms, batch_size: 8}, targets: [{provider: a, model: embed-1}]}"
+    chat, made = (
+        model_of("turns", load_text(text, {}, "f").config.models["turns"])
+        for text in (CONFIG, CONFIG.replace(turns, embed))
+    )
+    assert (chat.has_no_chat, chat.is_chosen, chat.batch_window_s, chat.batch_size) == (False, False, 0.01, 64)
+    assert (made.has_no_chat, made.is_chosen, made.batch_window_s, made.batch_size) == (True, True, 0.005, 8)
+
+
+def test_a_provider_without_embeddings_costs_chat_nothing() -> None:
+    target = TargetConfig(provider="a", model="m", lacks=("embeddings",))
+    assert not model_of("m", ModelConfig(targets=(target,))).is_chosen

@@ -7,7 +7,7 @@ from proxy.call import Attempt, CacheNote
 from proxy.chain.settlement import settlement_of
 from proxy.state import Payer, Settlement
 from proxy.wire.usage import Usage
-from tests.calls import a_call
+from tests.calls import a_call, an_embeddings_call
 
 PRICE = Tariff.of(Prices(Rates.of(Decimal(1), Decimal(2), cached_input=Decimal("0.5")), "config", "v7"))
 PAYER = Payer("search", "ci", "4711")
@@ -139,3 +139,20 @@ def test_a_hit_that_did_not_arrive_saved_nothing() -> None:
     call.status, call.error, call.cache = 499, "client_gone", CacheNote("exact", 5, 700)
     entry = settlement_of(call, PAYER, 1_000_000, 0.1, (400, 1000))
     assert (entry.source, entry.saved_nusd) == ("upstream", 0)
+
+
+def test_a_call_that_the_cache_has_answered_in_part_is_booked_with_what_that_saved() -> None:
+    call = a_call()
+    call.cache, call.status = CacheNote("miss", saved_nusd=300), 200
+    call.attempts = [attempt(usage=Usage(10, 0), cost_nusd=10_000)]
+    entry = settlement_of(call, PAYER, 0, 0.0, (0, 0))
+    assert (entry.source, entry.saved_nusd, entry.attempts[0].cost_nusd) == ("upstream", 300, 10_000)
+
+
+def test_embeddings_without_usage_are_estimated_by_their_size_and_have_no_output() -> None:
+    call = an_embeddings_call("x" * 400)
+    call.request.size_bytes, call.status = 400, 200
+    call.attempts = [attempt(produced_tokens=0)]
+    call.answered = call.attempts[0]
+    [entry] = settlement_of(call, PAYER, 0, 0.0, (400, 0)).attempts
+    assert (entry.metering, entry.uncached_tokens, entry.visible_tokens) == ("estimated", 100, 0)

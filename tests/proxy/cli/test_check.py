@@ -124,7 +124,7 @@ def test_the_embedded_default_holds_with_a_key_and_without(key: str | None, monk
 
 def test_the_embedded_default_holds(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check"]) == 0
-    assert "3 providers, 2 models, 1 team" in capsys.readouterr().out
+    assert "3 providers, 3 models, 1 team" in capsys.readouterr().out
 
 
 def test_the_schema_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,8 @@ async def test_azure_is_asked_at_its_deployment_with_its_own_header() -> None:
     provider, _ = built(**settings)
     url = str(provider._make_url("m"))
     assert url == "https://x.openai.azure.com/openai/deployments/m/chat/completions?api-version=2024-10-21"
+    url = str(provider._make_embeddings_url("m"))
+    assert url == "https://x.openai.azure.com/openai/deployments/m/embeddings?api-version=2024-10-21"
     assert provider._headers["k1"]["api-key"] == "k-123456"
     await provider.aclose()
 

@@ -74,7 +74,7 @@ async def test_an_http_client_gets_the_same_words_streamed_and_not(make: Make) -
 
 async def test_other_urls_and_methods_are_404(make: Make) -> None:
     transport = make()
-    for other in (httpx.Request("GET", URL), httpx.Request("POST", "https://demo.test/v1/embeddings", content=b"{}")):
+    for other in (httpx.Request("GET", URL), httpx.Request("POST", "https://demo.test/v1/images", content=b"{}")):
         response = await transport.handle_async_request(other)
         assert response.status_code == 404
         assert (

@@ -12,7 +12,7 @@ from proxy.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from proxy.providers.failures import Scrubber, classify, classify_inside, read_retry_after
+from proxy.providers.failures import Scrubber, classify, classify_inside, no_embeddings, read_retry_after
 from proxy.wire.failure import ErrorBody
 
 #: Sun, 06 Nov 1994 08:49:37 GMT
@@ -156,3 +156,10 @@ def test_a_wait_is_read_from_headers_and_capped(headers: dict[str, str], wait_s:
 )
 def test_a_wait_is_heeded_where_waiting_may_help(status: int, wait_s: float | None) -> None:
     assert classify("p", status, body(), {"retry-after": "2"}, SCRUB, NOW).retry_after_s == wait_s
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_chat_model_that_is_asked_for_embeddings_is_named_as_that(status: int) -> None:
+    failure = no_embeddings("p", status)
+    assert (failure.status, failure.code, failure.is_unsuited) == (502, "upstream_misconfigured", True)
+    assert f"HTTP {status}" in failure.message

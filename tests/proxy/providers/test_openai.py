@@ -10,6 +10,7 @@ from proxy.errors import (
     UpstreamAuthError,
     UpstreamError,
     UpstreamFailure,
+    UpstreamMisconfigured,
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
@@ -18,7 +19,10 @@ from proxy.providers import Patience
 from proxy.providers.dialects import DIALECTS
 from proxy.providers.openai import OpenAIProvider, OpenAISettings
 from proxy.wire.chat import parse_chat_request
+from proxy.wire.embeddings import parse_embeddings_request
 from proxy.wire.usage import Usage
+from proxy.wire.vectors import floats_of
+from tests.fakes import embeddings, error_body
 
 PATIENCE = Patience(connect_s=1, first_token_s=2, idle_s=3, total_s=4)
 COMPLETION = {
@@ -324,3 +328,49 @@ async def test_an_absurd_wait_is_logged_but_not_for_every_call(caplog: pytest.Lo
     [line] = caplog.messages
     assert line.startswith("provider p asks to be left alone for 31536000 s")
     assert "60 s at most" in line
+
+
+# -- embeddings --
+
+
+def embedding_request(**fields: Any) -> Any:
+    return parse_embeddings_request(json.dumps({"model": "embed", "input": ["a", "b"], **fields}).encode())
+
+
+def embedding_answer(*vectors: list[float], status: int = 200) -> httpx.Response:
+    body = json.dumps(embeddings(*vectors) if status == 200 else error_body("no")).encode()
+    return httpx.Response(status, headers={"content-type": "application/json"}, stream=Stream(body))
+
+
+async def test_embeddings_are_asked_for_where_they_live_and_come_as_vectors() -> None:
+    upstream = Upstream(embedding_answer([0.5], [1.0]))
+    answer = await provider(upstream).answer("theirs", embedding_request(dimensions=1, x=2), PATIENCE)
+    assert upstream.request is not None
+    assert str(upstream.request.url) == "http://up/v1/embeddings"
+    assert upstream.sent == {"model": "theirs", "input": ["a", "b"], "dimensions": 1, "x": 2}
+    assert answer.embeddings is not None
+    assert [list(floats_of(vector)) for vector in answer.embeddings.vectors] == [[0.5], [1.0]]
+    assert (answer.body, answer.usage, answer.credential_id) == (b"", Usage(5, 0), "k1")
+
+
+async def test_fewer_vectors_than_inputs_are_no_answer() -> None:
+    with pytest.raises(UpstreamError) as caught:
+        await provider(Upstream(embedding_answer([0.5]))).answer("theirs", embedding_request(), PATIENCE)
+    assert (caught.value.is_lasting, caught.value.may_be_billed) == (True, True)
+    assert "holds 1 vectors for 2" in caught.value.message
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_asking_a_chat_model_for_embeddings_parks_no_credential(status: int) -> None:
+    both = provider(Upstream(embedding_answer(status=status)), credentials=["sk-one-123456", "sk-two-123456"])
+    with pytest.raises(UpstreamMisconfigured) as caught:
+        await both.answer("theirs", embedding_request(), PATIENCE)
+    assert (caught.value.is_unsuited, caught.value.has_spare, caught.value.cause) == (True, False, "unavailable")
+    assert {standing for _, standing in both.standings()} == {"usable"}
+
+
+async def test_a_key_that_is_refused_is_parked_for_embeddings_too() -> None:
+    both = provider(Upstream(embedding_answer(status=401)), credentials=["sk-one-123456", "sk-two-123456"])
+    with pytest.raises(UpstreamAuthError):
+        await both.answer("theirs", embedding_request(), PATIENCE)
+    assert sorted(standing for _, standing in both.standings()) == ["parked", "usable"]

@@ -1,0 +1,242 @@
+"""Both ends of a call for embeddings. The layer in front looks each input up in the exact cache, asks for those alone
+that are missing, and writes the answer as its client wants it. The route at the end asks the model that was named, and
+nobody else: a fallback's vectors would be of no use beside those that the caller has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from proxy.accounting import Shares
+from proxy.cache import (
+    MAX_REQUEST_BYTES,
+    Control,
+    KeptVector,
+    Stored,
+    input_key,
+    input_scope,
+    pack_vector,
+    read_control,
+    unpack_vector,
+)
+from proxy.call import Answer, CacheNote, Call, Handler
+from proxy.chain.batching import Batching
+from proxy.chain.cache_state import CacheRule, CacheState
+from proxy.chain.catalogue import Catalogue
+from proxy.chain.engine import Engine, Quest, Won
+from proxy.chain.facts import facts_of, input_tokens_of
+from proxy.chain.route import JSON_HEADERS
+from proxy.errors import CacheMiss, UpstreamError
+from proxy.wire.embeddings import Embeddings, EmbeddingsRequest, size_of, write_embeddings
+
+_BYPASS: Final = CacheNote("bypass")
+_MISS: Final = CacheNote("miss")
+_NO_SAY: Final = Control()
+
+
+@dataclass(slots=True)
+class _Looked:
+    """What the cache has of one request."""
+
+    keys: Sequence[bytes]  #: of its inputs, in their order
+    found: dict[bytes, KeptVector] = field(default_factory=dict)
+    stored_at: float = 0.0  #: Unix time in seconds; of the oldest
+    saved_nusd: int = 0
+
+    def missing(self, inputs: Sequence[str | list[int]]) -> dict[bytes, str | list[int]]:
+        """The inputs that are not there, each once."""
+        return {key: one for key, one in zip(self.keys, inputs, strict=True) if key not in self.found}
+
+
+@dataclass(slots=True)
+class Embedding:
+    """The layer behind quotas, one a world, for embeddings only."""
+
+    rules: Mapping[str, CacheRule]  #: by configured model; those that have an exact cache
+    state: CacheState
+
+    async def __call__(self, call: Call, next: Handler, /) -> Answer:
+        """Answer, from the cache as far as possible. Raises CacheMiss, QuotaSpent."""
+        request = call.request
+        assert isinstance(request, EmbeddingsRequest), "this chain is for embeddings"
+        rule = self.rules.get(call.model)
+        control = read_control(call.headers) if self.rules else _NO_SAY
+        if rule is not None:
+            call.cache = _BYPASS
+            looked = self._look_up(call, request, rule, control)
+            if looked is not None:
+                return await self._complete(call, request, rule, control, looked, next)
+            self.state.counts.events["bypass"] += 1
+        _check_asking(call, control)
+        return _as_asked(request, call, (await next(call)).embeddings)
+
+    def _look_up(self, call: Call, request: EmbeddingsRequest, rule: CacheRule, control: Control) -> _Looked | None:
+        """None: it is none of the cache's business."""
+        if not control.may_store or request.size_bytes > MAX_REQUEST_BYTES:
+            return None
+        team = "" if call.principal is None else call.principal.team
+        scope = input_scope(rule.scope, team, request.body)
+        if scope is None:
+            return None
+        looked = _Looked([input_key(scope, one) for one in request.inputs])
+        if not control.may_find:
+            return looked
+        now_s = looked.stored_at = self.state.wall_clock()
+        for key in looked.keys:
+            entry = self.state.store.find(key, now_s, rule.ttl_s)
+            if entry is not None and now_s - entry.stored_at <= control.max_age_s:
+                looked.found[key] = unpack_vector(entry.body)
+                looked.stored_at = min(looked.stored_at, entry.stored_at)
+                looked.saved_nusd += entry.cost_nusd
+        if len({len(kept.vector) for kept in looked.found.values()}) > 1:
+            self._forget(rule)
+            return _Looked(looked.keys)
+        return looked
+
+    async def _complete(
+        self,
+        call: Call,
+        request: EmbeddingsRequest,
+        rule: CacheRule,
+        control: Control,
+        looked: _Looked,
+        next: Handler,
+    ) -> Answer:
+        counts, missing, purges = self.state.counts, looked.missing(request.inputs), self.state.purges
+        if not missing:
+            counts.events["hit"] += 1
+            counts.saved_nusd += looked.saved_nusd
+            age_s = max(0, int(self.state.wall_clock() - looked.stored_at))
+            call.cache, call.cost_nusd = CacheNote("exact", age_s, looked.saved_nusd), 0
+            return _assembled(request, looked, "cache:exact")
+        _check_asking(call, control)
+        counts.events["miss" if control.may_find else "bypass"] += 1
+        call.cache = _MISS if control.may_find else _BYPASS
+        is_whole = len(missing) == len(request.inputs)
+        if not is_whole:
+            call.request = request.only(list(missing.values()))
+        fresh = (await next(call)).embeddings
+        assert fresh is not None, "whoever answers a request for embeddings gives some"
+        if any(len(kept.vector) != len(fresh.vectors[0]) for kept in looked.found.values()):
+            self._forget(rule)
+            raise _no_match(call.model)
+        kept = dict(zip(missing, _kept_of(call, fresh), strict=True))
+        is_kept = purges == self.state.purges and self._keep(call, rule, kept)
+        counts.events["stored" if is_kept else "unfit"] += 1
+        if is_whole and request.as_base64:  # floats are to be what they are when they come from the cache
+            return _as_asked(request, call, fresh)
+        call.cache = CacheNote(call.cache.result, saved_nusd=looked.saved_nusd)
+        counts.saved_nusd += looked.saved_nusd
+        looked.found.update(kept)
+        return _assembled(request, looked, "upstream")
+
+    def _forget(self, rule: CacheRule) -> None:
+        """The model's vectors have changed their size: what is kept of it is another model's."""
+        self.state.forget(lambda entry: entry.scope == rule.scope)
+
+    def _keep(self, call: Call, rule: CacheRule, fresh: Mapping[bytes, KeptVector]) -> bool:
+        """Store what came, by key; was there room for any of it?"""
+        store, principal, now_s = self.state.store, call.principal, self.state.wall_clock()
+        if principal is None:
+            return False
+        request, is_kept = call.request, False
+        assert isinstance(request, EmbeddingsRequest)
+        cost_nusd = 0 if call.answered is None else call.answered.cost_nusd or 0
+        costs = Shares(list(map(size_of, request.inputs))).split(cost_nusd)
+        for (key, kept), cost in zip(fresh.items(), costs, strict=True):
+            entry = Stored(
+                pack_vector(kept), principal.team, call.model, rule.scope, call.id, call.request_id, "", now_s, cost
+            )
+            is_kept |= store.add(key, entry)
+        self.state.counts.used_bytes = store.stats.used_bytes
+        return is_kept
+
+
+class EmbeddingsRoute:
+    """The end of the chain: asks the targets of the call's model, until one answers."""
+
+    def __init__(self, engine: Engine, catalogue: Catalogue) -> None:
+        self._engine = engine
+        self._catalogue = catalogue
+
+    async def __call__(self, call: Call, /) -> Answer:
+        """Vectors, of which the layer in front makes a body. Raises the last failure when nothing is left to try."""
+        model = self._catalogue[call.model]
+        quest = Quest(call, model, call.request, facts_of(call, model), model.retries.max_attempts)
+        won = await self._engine.pursue(quest)
+        if not isinstance(won, Won):
+            self._engine.gave_up(quest)
+            raise won
+        return Answer(200, JSON_HEADERS, "upstream", embeddings=won.embeddings)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedders:
+    """The layers that only embeddings go through."""
+
+    cached: Embedding
+    batching: Batching
+    route: EmbeddingsRoute
+
+    @classmethod
+    def over(
+        cls,
+        engine: Engine,
+        catalogue: Catalogue,
+        rules: Mapping[str, CacheRule],
+        state: CacheState,
+        clock: Callable[[], float],
+    ) -> Self:
+        """Those of one world. `rules`: of models that have an exact cache; `clock` gives monotonic seconds."""
+        return cls(Embedding(rules, state), Batching(catalogue, clock), EmbeddingsRoute(engine, catalogue))
+
+
+def _as_asked(request: EmbeddingsRequest, call: Call, embeddings: Embeddings | None) -> Answer:
+    """What came, as it was asked for."""
+    assert embeddings is not None, "whoever answers a request for embeddings gives some"
+    body = embeddings.body
+    if not body:
+        tokens = _tokens_of(call, embeddings)
+        body = write_embeddings(embeddings.vectors, embeddings.model, tokens, as_base64=request.as_base64)
+    return Answer(200, JSON_HEADERS, "upstream", body=body)
+
+
+def _assembled(request: EmbeddingsRequest, looked: _Looked, source: str) -> Answer:
+    """All inputs, some or all of them from the cache."""
+    kept = [looked.found[key] for key in looked.keys]
+    tokens = sum(one.tokens for one in kept)
+    body = write_embeddings([one.vector for one in kept], kept[-1].model, tokens, as_base64=request.as_base64)
+    return Answer(200, JSON_HEADERS, source, body=body)
+
+
+def _kept_of(call: Call, fresh: Embeddings) -> list[KeptVector]:
+    """What came, one by one; of its tokens nobody knows more than the sum, so they are split by size."""
+    request = call.request
+    assert isinstance(request, EmbeddingsRequest)
+    tokens = Shares(list(map(size_of, request.inputs))).split(_tokens_of(call, fresh))
+    return [KeptVector(*one) for one in zip(fresh.vectors, [fresh.model] * len(tokens), tokens, strict=True)]
+
+
+def _tokens_of(call: Call, embeddings: Embeddings) -> int:
+    """As the upstream counted them, or else roughly."""
+    return input_tokens_of(call.request) if embeddings.usage is None else embeddings.usage.input_tokens
+
+
+def _no_match(model: str) -> UpstreamError:
+    error = UpstreamError(
+        f"The vectors of the model '{model}' are not of the size that they had before. Those are forgotten: try again."
+    )
+    error.should_retry, error.may_be_billed = None, True
+    return error
+
+
+def _check_asking(call: Call, control: Control) -> None:
+    """May a provider be asked for this call? Raises what is in the way."""
+    if control.only_if_cached:
+        raise CacheMiss(
+            "Not all of these inputs have a stored vector, and 'cache-control: only-if-cached' forbids asking for one."
+        )
+    if call.unpaid is not None:
+        raise call.unpaid()
