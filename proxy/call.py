@@ -147,6 +147,7 @@ class CacheNote:
     result: Literal["exact", "semantic", "coalesced", "miss", "bypass"]
     age_s: int = 0  #: of a stored answer
     saved_nusd: int = 0  #: what the answer cost when somebody paid for it, in nano-dollars
+    probability: float | None = None  #: that a `semantic` one is right
 
     @property
     def is_hit(self) -> bool:

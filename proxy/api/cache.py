@@ -15,6 +15,7 @@ from proxy.accounting.usd import exact_usd
 from proxy.api.changes import identify_changer, read_object, record
 from proxy.api.json_response import json_response
 from proxy.api.surface import Desk
+from proxy.chain import CacheState
 from proxy.config import seconds_of
 from proxy.errors import InvalidRequest, Overloaded
 from proxy.state import Meant, StateFailed
@@ -42,6 +43,7 @@ class CacheEndpoint:
                     **{_PLURALS[name]: count for name, count in counts.events.items()},
                     "saved_usd": exact_usd(counts.saved_nusd),
                 },
+                "semantic": _semantic(surface.cache),
                 "memory": {
                     "entries": stats.entries,
                     "used_bytes": stats.used_bytes,
@@ -53,6 +55,21 @@ class CacheEndpoint:
                 "shared": None if shared is None else {**asdict(shared.stats), "budget_bytes": shared.budget_bytes},
             }
         )
+
+    async def complain(self, request: Request) -> Response:
+        """`{"id": ID}` of a call, the gateway's own or its `x-request-id`: what it was given is wrong. For the team
+        whose call it was.
+        """
+        surface = self._desk.surface
+        team = surface.identify(request.state.headers).team
+        body = await read_object(request)
+        if set(body) != {"id"}:
+            raise InvalidRequest("Give 'id', of the call whose answer was wrong, and nothing else.", param="id")
+        try:
+            count = await surface.cache.complain(team, _read(body)["id"])
+        except StateFailed as error:
+            raise Overloaded("The shared level of the cache fails: what it has is not forgotten. Try again.") from error
+        return json_response({"purged": count})
 
     async def purge(self, request: Request) -> Response:
         """Forget answers: `{"id": ID, "team": NAME, "model": NAME, "older_than": "1h"}`, one of them or several, which
@@ -84,6 +101,32 @@ _PLURALS: Final[Mapping[str, str]] = {
     "stored": "stored",
     "unfit": "unfit",
 }
+
+
+def _semantic(cache: CacheState) -> dict[str, object] | None:
+    """None: no model has had a cache by meaning, or it is not open yet."""
+    meaning, counts = cache.meaning, cache.counts.semantic
+    if meaning is None:
+        return None
+    return {
+        **{str(name): count for name, count in counts.events.items()},
+        "vetoes": counts.vetoes,
+        "ineligible_by_reason": counts.ineligible,
+        "saved_usd": exact_usd(counts.saved_nusd),
+        "saved_seconds": round(counts.saved_s, 3),
+        "answers_compared": meaning.judged,
+        "answers_not_told_apart": meaning.untold,
+        "promises": {
+            name: {
+                "max_error": one.max_error,
+                "threshold": one.threshold if one.threshold <= 1 else None,
+                "error_bound": one.bound,
+                "judged": one.judged_count,
+            }
+            for name, one in meaning.calibrators.items()
+        },
+        "index": asdict(meaning.index.stats),
+    }
 
 
 def _read(body: Mapping[str, object]) -> dict[str, str]:

@@ -202,6 +202,8 @@ class Exchange:
             headers.append((b"x-waystation-cache", note.result.encode()))
             if note.result in ("exact", "semantic"):
                 headers.append((b"age", b"%d" % note.age_s))
+            if note.probability is not None:
+                headers.append((b"x-waystation-cache-probability", b"%.3f" % note.probability))
         if last is not None:
             headers += (
                 (b"x-waystation-provider", last.provider.encode()),

@@ -113,6 +113,7 @@ def client_face(desk: Desk) -> Face:
         "/v1/models": {"GET": models.list},
         f"{_MODELS}*": {"GET": models.show},
         "/v1/quota": {"GET": QuotaEndpoint(desk).of_caller},
+        "/v1/cache/feedback": {"POST": CacheEndpoint(desk).complain},
         "/api/count-tokens": {"POST": TokensEndpoint(desk).count},
         "/v1/usage": {"GET": UsageEndpoint(desk).own},
         f"{_REQUESTS}*": {"GET": RequestsEndpoint(desk).show},

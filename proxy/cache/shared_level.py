@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from proxy.cache.codec import decode, encode
 from proxy.cache.sketch import Sketch
@@ -30,6 +30,8 @@ PATIENCE_S: Final = 0.01
 _WRITE_AFTER_S: Final = 0.2
 #: What may wait to be written; beyond that, answers are not written at all.
 _MAX_WAITING_BYTES: Final = 16_000_000
+
+T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 
@@ -111,10 +113,31 @@ class Shared:
         """Forget these, those that wait to be written included; how many there were. Raises StateFailed."""
         return await self._ask(lambda: self._rows.purge(meant))
 
+    async def discard(self, key: bytes) -> int:
+        """Forget this one; was it there? Raises StateFailed."""
+
+        def discard() -> int:
+            count = len(self._rows.find((key,)))
+            self._rows.discard((key,))
+            return count
+
+        return await self._ask(discard)
+
     def keep_scopes(self, scopes: Collection[bytes]) -> None:
         """Forget what is of no such scope, soon."""
         self._send()
         self._jobs.put(lambda: self._try(lambda: self._rows.keep_scopes(scopes)))
+
+    def note(self, name: str, data: bytes) -> None:
+        """Keep this under a name, soon."""
+        self._jobs.put(lambda: self._try(lambda: self._rows.note(name, data)))
+
+    async def find_note(self, name: str) -> bytes | None:
+        """What is kept under a name; None if nothing is, or it can't be read."""
+        try:
+            return await self._ask(lambda: self._rows.find_note(name))
+        except StateFailed:
+            return None
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Write what waits, and let go; wait for a stuck disk no longer than this. Blocks."""
@@ -132,13 +155,13 @@ class Shared:
             self._young.clear()
             self._sketch = self._read
 
-    async def _ask(self, do: Callable[[], int]) -> int:
+    async def _ask(self, do: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         told: asyncio.Future[Any] = loop.create_future()
 
         def run() -> None:
             try:
-                result: int | StateFailed = do()
+                result: T | StateFailed = do()
             except StateFailed as error:
                 result = error
             with suppress(RuntimeError):
@@ -146,7 +169,7 @@ class Shared:
 
         self._send()
         self._jobs.put(run)
-        result: int | StateFailed = await told
+        result: T | StateFailed = await told
         if isinstance(result, StateFailed):
             raise result
         return result

@@ -161,6 +161,15 @@ class Store:
         self._make_room(entry.team)
         return key in self._nodes
 
+    def remove(self, key: bytes) -> bool:
+        """Forget this one; was it there?"""
+        node = self._nodes.get(key)
+        if node is None:
+            return False
+        self._drop(node)
+        self._purged += 1
+        return True
+
     def resize(self, budget_bytes: int) -> None:
         """From now on this is the budget."""
         self._budget_bytes = budget_bytes

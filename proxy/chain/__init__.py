@@ -11,7 +11,7 @@ from proxy.chain.admit import Admit
 from proxy.chain.alarms import Alarms, amount_of, instant, tell_of_end
 from proxy.chain.auth import Auth
 from proxy.chain.bookkeeping import Bookkeeper, Intents
-from proxy.chain.cache import Caching
+from proxy.chain.cache import Caching, caching_of
 from proxy.chain.cache_state import CacheRule, CacheState
 from proxy.chain.catalogue import Catalogue, Fallback, Model, Static
 from proxy.chain.embeddings import Embedders
@@ -110,6 +110,7 @@ __all__ = [
     "amount_of",
     "build_chain",
     "cache_rules_of",
+    "caching_of",
     "choose_request_id",
     "client_patience_s",
     "group_of",

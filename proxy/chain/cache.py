@@ -1,4 +1,4 @@
-"""Answers from the exact cache, and shares upstream calls that are under way: for models with `cache: {exact: …}`.
+"""Answers from the cache, and shares upstream calls that are under way: for models with a `cache`.
 
 A hit skips the queue and the provider and costs nothing; it is given even where a quota with `when_spent: cache_only`
 is spent. Everything here is about one team and one configured model: nothing is shared beyond.
@@ -9,17 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
+from random import random
+from time import monotonic
 from typing import Any, Final
 
 import orjson
 
 from proxy.cache import Control, Flight, Stored, is_eligible, key_of, read_control, replayed, unfit
+from proxy.cache.served import Hit
 from proxy.call import Answer, CacheNote, Call, Handler
 from proxy.chain.cache_state import CacheRule, CacheState
 from proxy.chain.catalogue import Catalogue
 from proxy.chain.facts import deadline_of
 from proxy.chain.route import JSON_HEADERS, SSE_HEADERS
+from proxy.chain.semantic import Semantic, Sought
 from proxy.errors import CacheMiss, GatewayError, UpstreamTimeout
 from proxy.wire.replay import completion_from
 
@@ -42,6 +47,7 @@ class Caching:
     catalogue: Catalogue
     intend: Callable[[Call], None]  #: writes down that a call may cost something
     clock: Callable[[], float]  #: monotonic seconds
+    semantic: Semantic
     _flights: dict[_Route, Flight] = field(default_factory=dict)
 
     async def __call__(self, call: Call, next: Handler, /) -> Answer:
@@ -62,25 +68,47 @@ class Caching:
             now_s = self.state.wall_clock()
             entry = await self.state.find(key, rule, now_s)
             if entry is not None and now_s - entry.stored_at <= control.max_age_s:
-                return self._give(call, entry, rule, now_s)
+                self.state.counts.events["hit"] += 1
+                call.cache = CacheNote("exact", _age(entry, now_s), entry.cost_nusd)
+                return self._give(call, entry, rule, Hit(team, key))
             call.cache = _MISS
+        route, sought = (key, call.request.stream, call.request.include_usage), None
+        if rule.semantic is not None and control.may_find and route not in self._flights:
+            sought = await self.semantic.seek(call, rule, rule.semantic, team, control.max_age_s)
+            entry = None if sought is None else self.semantic.decide(sought, rule.semantic)
+            if sought is not None and entry is not None:
+                age_s = _age(entry, self.state.wall_clock())
+                call.cache = CacheNote("semantic", age_s, entry.cost_nusd, sought.probability)
+                assert sought.seen.match is not None, "an answer is some match's"
+                hit = Hit(team, sought.seen.match.entry_id, sought.probability, sought.calibrator)
+                return self._give(call, entry, rule, hit)
         _check_asking(call, control)
+        if sought is not None:
+            call.spare = partial(self._spare, call, rule, sought)
         self.state.counts.events["miss" if control.may_find else "bypass"] += 1
-        return await self._ask(call, next, rule, key, control)
+        return await self._ask(call, next, rule, route, control, sought)
 
-    def _give(self, call: Call, entry: Stored, rule: CacheRule, now_s: float) -> Answer:
-        call.cache = CacheNote("exact", max(0, int(now_s - entry.stored_at)), entry.cost_nusd)
+    def _give(self, call: Call, entry: Stored, rule: CacheRule, hit: Hit) -> Answer:
+        self.state.served.add(hit, call.id, call.request_id)
         call.cost_nusd = 0
-        counts, request = self.state.counts, call.request
-        counts.events["hit"] += 1
-        counts.saved_nusd += entry.cost_nusd
-        if not request.stream:
-            return Answer(200, JSON_HEADERS, "cache:exact", body=entry.body)
-        blocks = replayed(entry, include_usage=request.include_usage, pace=rule.pace)
-        return Answer(200, SSE_HEADERS, "cache:exact", blocks=blocks)
+        self.state.counts.saved_nusd += entry.cost_nusd
+        return self._answer(call, entry, rule)
 
-    async def _ask(self, call: Call, next: Handler, rule: CacheRule, key: bytes, control: Control) -> Answer:
-        route = key, call.request.stream, call.request.include_usage
+    def _answer(self, call: Call, entry: Stored, rule: CacheRule) -> Answer:
+        request, source = call.request, f"cache:{'exact' if call.cache is None else call.cache.result}"
+        if not request.stream:
+            return Answer(200, JSON_HEADERS, source, body=entry.body)
+        blocks = replayed(entry, include_usage=request.include_usage, pace=rule.pace)
+        return Answer(200, SSE_HEADERS, source, blocks=blocks)
+
+    async def _spare(self, call: Call, rule: CacheRule, sought: Sought) -> Answer | None:
+        """See `Call.spare`."""
+        entry = self.semantic.spare(sought)
+        return None if entry is None else self._answer(call, entry, rule)
+
+    async def _ask(
+        self, call: Call, next: Handler, rule: CacheRule, route: _Route, control: Control, sought: Sought | None
+    ) -> Answer:
         for _ in range(_MAX_FLIGHTS if control.may_find else 0):
             flight = self._flights.get(route)
             if flight is None:
@@ -88,7 +116,7 @@ class Caching:
             answer = await self._ride(call, flight)
             if answer is not None:
                 return answer
-        return await self._lead(call, next, rule, route, control.may_find)
+        return await self._lead(call, next, rule, route, control.may_find, sought)
 
     async def _ride(self, call: Call, flight: Flight) -> Answer | None:
         """Wait with another call. None: nothing came of it that this one should take for its own."""
@@ -114,7 +142,9 @@ class Caching:
         call.cost_nusd = 0
         return flight.give(call)
 
-    async def _lead(self, call: Call, next: Handler, rule: CacheRule, route: _Route, is_shared: bool) -> Answer:
+    async def _lead(
+        self, call: Call, next: Handler, rule: CacheRule, route: _Route, is_shared: bool, sought: Sought | None
+    ) -> Answer:
         state = self.state
         key, purges = route[0], state.purges
 
@@ -122,6 +152,8 @@ class Caching:
             stored = _stored_of(flight, rule.scope, state.wall_clock(), self.clock())
             is_kept = stored is not None and purges == state.purges and state.add(key, stored, rule)
             state.counts.events["stored" if is_kept else "unfit"] += 1
+            if sought is not None and stored is not None and rule.semantic is not None:
+                self.semantic.landed(sought, key, stored, rule.semantic, is_kept)
 
         def over(flight: Flight) -> None:
             if self._flights.get(route) is flight:
@@ -137,6 +169,17 @@ class Caching:
     def _count_saved(self, call: Call) -> None:
         if call.error is None and call.cache is not None and call.cache.is_hit:
             self.state.counts.saved_nusd += call.cache.saved_nusd
+
+
+def caching_of(
+    rules: Mapping[str, CacheRule], state: CacheState, catalogue: Catalogue, intend: Callable[[Call], None]
+) -> Caching | None:
+    """The layer of one world; None if no model has a cache."""
+    return Caching(rules, state, catalogue, intend, monotonic, Semantic(state, random)) if rules else None
+
+
+def _age(entry: Stored, now_s: float) -> int:
+    return max(0, int(now_s - entry.stored_at))
 
 
 def _check_asking(call: Call, control: Control) -> None:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final, Self
 
+import orjson
+
 from proxy.cache import Doorkeeper, OpenShared, Pace, Shared, Shelf, Store, Stored, without_shared
+from proxy.cache.meaning import REMOTE_PATIENCE_S, Meaning, OpenMeaning, open_meaning
+from proxy.cache.nearest import LookupFailed, Remote
+from proxy.cache.served import Served
 from proxy.config import Config
 from proxy.observe import CacheCounts
+from proxy.providers import Embeddings, build_embeddings
 from proxy.state import Meant
 
 #: This part of `cache.memory`, on top of it, is for answers that are on their way.
 _SHELF_SHARE: Final = 8
+#: And this one for what is looked up by meaning.
+_INDEX_SHARE: Final = 4
+#: What was learned of meanings, among the notes of the shared level.
+_LEARNED: Final = "learned"
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +38,16 @@ class CacheRule:
     ttl_s: float
     is_sampled: bool = False  #: also for requests that ask for chance
     pace: Pace = "instant"  #: how a stored answer is streamed
+    semantic: SemanticRule | None = None  #: None: only the very same request is answered
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticRule:
+    """One model's cache by meaning."""
+
+    is_serving: bool  #: else it only says what it would have done
+    ttl_s: float
+    max_error: float  #: the share of hits that may be wrong
 
 
 @dataclass(slots=True)
@@ -36,9 +59,14 @@ class CacheState:
     counts: CacheCounts
     wall_clock: Callable[[], float]  #: Unix time in seconds
     door: Doorkeeper = field(default_factory=Doorkeeper)
+    served: Served = field(default_factory=Served)
     open_shared: OpenShared = without_shared  #: asked once, as soon as some model has a cache
     shared: Shared | None = None  #: None: what memory forgets is gone
     is_open: bool = False  #: has that been asked?
+    open_meaning: OpenMeaning = open_meaning  #: asked once, as soon as some model has a cache by meaning
+    meaning: Meaning | None = None  #: None: it is not open, or not yet
+    _opening: asyncio.Task[None] | None = None
+    _remote: Embeddings | None = None
     purges: int = 0  #: what set out before the last of them is not stored: it may be just what was meant
 
     @classmethod
@@ -59,6 +87,10 @@ class CacheState:
         self.forget(lambda entry: entry.scope not in scopes)
         if self.shared is not None:
             self.shared.keep_scopes(scopes)
+        if self.meaning is not None:
+            self.meaning.index.resize(memory_bytes // _INDEX_SHARE)
+        elif self._opening is None and any(rule.semantic is not None for rule in rules.values()):
+            self._opening = asyncio.get_running_loop().create_task(self._open_meaning(config))
 
     async def find(self, key: bytes, rule: CacheRule, now_s: float) -> Stored | None:
         """The answer of this key, out of memory or else out of the shared level. `now_s`: Unix time."""
@@ -88,6 +120,23 @@ class CacheState:
         count = self.forget(lambda entry: _is_meant(entry, meant))
         return count if self.shared is None else max(count, await self.shared.purge(meant))
 
+    async def complain(self, team: str, id: str) -> int:
+        """What this team's call of that id was given is wrong: forget it, and learn. How many answers were forgotten:
+        of a call that was no hit, its own. Raises StateFailed.
+        """
+        hit = self.served.take(team, id)
+        if hit is None:
+            return await self.purge(Meant(id, team))
+        if hit.calibrator is not None:
+            hit.calibrator.judged(hit.probability, is_same=False)
+        if self.meaning is not None:
+            self.meaning.index.remove([hit.key])
+        count = int(self.store.remove(hit.key))
+        if self.shared is not None:
+            count = max(count, await self.shared.discard(hit.key))
+        self.purges += 1
+        return count
+
     def forget(self, is_meant: Callable[[Stored], bool]) -> int:
         """Forget what is meant and in memory; how many there were."""
         self.purges += 1
@@ -97,8 +146,29 @@ class CacheState:
 
     async def aclose(self) -> None:
         """Write what waits to be written."""
+        if self._opening is not None and not self._opening.done():
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
+        if self.meaning is not None:
+            if self.shared is not None:
+                self.shared.note(_LEARNED, orjson.dumps(self.meaning.notes))
+            await self.meaning.aclose()
+        if self._remote is not None:
+            await self._remote.aclose()
         if self.shared is not None:
             await asyncio.to_thread(self.shared.close)
+
+    async def _open_meaning(self, config: Config) -> None:
+        settings, remote = config.cache.embedder, None
+        try:
+            if settings is not None:
+                provider = config.providers[settings.provider]
+                self._remote = build_embeddings(settings.provider, provider, settings.model, REMOTE_PATIENCE_S)
+                remote = Remote(f"{settings.provider}/{settings.model}", settings.dimensions, self._remote.ask)
+            notes = None if self.shared is None else await self.shared.find_note(_LEARNED)
+            self.meaning = await self.open_meaning(config.cache.memory_bytes // _INDEX_SHARE, remote, notes)
+        except (ImportError, LookupFailed, OSError, ValueError) as error:
+            _logger.exception("cache by meaning: it can't be opened, and is done without", exc_info=error)
 
     def _keep(self, key: bytes, entry: Stored) -> bool:
         is_kept = self.store.add(key, entry)

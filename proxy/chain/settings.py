@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from proxy.accounting import Limits, MeterName
 from proxy.cache import scope_of
 from proxy.chain.admission import AdmissionSettings
-from proxy.chain.cache_state import CacheRule
+from proxy.chain.cache_state import CacheRule, SemanticRule
 from proxy.chain.catalogue import Fallback, Model, Static
 from proxy.chain.groups import lacks_of
 from proxy.chain.tier import TierRule
-from proxy.config import Config, FallbackConfig, ModelConfig, SloConfig
+from proxy.config import Config, FallbackConfig, ModelCacheConfig, ModelConfig, SloConfig
 from proxy.providers import Patience
 from routing import RetrySettings
 from routing.needs import CHAT, EMBEDDINGS
@@ -27,17 +27,25 @@ def tier_rules_of(models: Mapping[str, ModelConfig]) -> dict[str, TierRule]:
 
 
 def cache_rules_of(config: Config) -> dict[str, CacheRule]:
-    """By model; only those that have an exact cache."""
+    """By model; only those that have a cache."""
     return {
-        name: CacheRule(
-            scope_of(name, settings, config.providers),
-            settings.cache.exact.ttl_s,
-            settings.cache.exact.sampled,
-            settings.cache.exact.pace,
-        )
+        name: _cache_rule_of(scope_of(name, settings, config.providers), settings.cache)
         for name, settings in config.models.items()
-        if settings.cache is not None and settings.cache.exact is not None
+        if settings.cache is not None and (settings.cache.exact is not None or settings.cache.semantic is not None)
     }
+
+
+def _cache_rule_of(scope: bytes, settings: ModelCacheConfig) -> CacheRule:
+    """Who has a cache by meaning has an exact one as well: a question means the same as itself."""
+    exact, semantic = settings.exact, settings.semantic
+    if semantic is None:
+        assert exact is not None, "a model without a cache has no rule"
+        return CacheRule(scope, exact.ttl_s, exact.sampled, exact.pace)
+    ttl_s = semantic.ttl_s if exact is None else exact.ttl_s
+    terms = SemanticRule(semantic.mode == "serve", min(semantic.ttl_s, ttl_s), semantic.max_error)
+    if exact is None:
+        return CacheRule(scope, ttl_s, semantic=terms)
+    return CacheRule(scope, ttl_s, exact.sampled, exact.pace, terms)
 
 
 def limits_of(config: Config) -> dict[MeterName, Limits]:
@@ -60,6 +68,7 @@ def start_only(old: Config, new: Config) -> list[str]:
     pairs = (
         ("state.url", old.state.url, new.state.url),
         ("state.journal", old.state.journal, new.state.journal),
+        ("cache.embedder", old.cache.embedder, new.cache.embedder),
         ("cache.shared", old.cache.shared_bytes, new.cache.shared_bytes),
         ("accounting.timezone", old.accounting.timezone, new.accounting.timezone),
     )

@@ -7,7 +7,14 @@ from proxy.config.load import Loaded, load
 from proxy.config.reload import changes
 from proxy.config.schema import Config, json_schema
 from proxy.config.schema_fields import Address, is_name
-from proxy.config.schema_models import FallbackConfig, ModelConfig, PriceConfig, SloConfig, TargetConfig
+from proxy.config.schema_models import (
+    FallbackConfig,
+    ModelCacheConfig,
+    ModelConfig,
+    PriceConfig,
+    SloConfig,
+    TargetConfig,
+)
 from proxy.config.schema_providers import ProviderConfig
 from proxy.config.schema_server import AccountingConfig, RetainConfig, StateConfig
 from proxy.config.schema_teams import AdminConfig, KeyConfig, QuotaConfig, TeamConfig
@@ -23,6 +30,7 @@ __all__ = [
     "Fault",
     "KeyConfig",
     "Loaded",
+    "ModelCacheConfig",
     "ModelConfig",
     "PriceConfig",
     "ProviderConfig",

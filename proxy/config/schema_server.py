@@ -131,6 +131,14 @@ class AccountingConfig(Section):
     tag_keys: tuple[Name, ...] = Field((), description="Tags that calls may carry, in the header x-waystation-tags.")
 
 
+class EmbedderConfig(Section):
+    """Who makes the vectors of questions, if not the model inside the gateway."""
+
+    provider: Name = Field(description="A configured provider of kind openai or azure.")
+    model: Text = Field(description="What the provider calls the model, or its deployment.")
+    dimensions: Whole = Field(ge=16, le=8192, description="Numbers in one of its vectors.")
+
+
 class CacheConfig(Section):
     """What all caches share."""
 
@@ -141,6 +149,9 @@ class CacheConfig(Section):
         "1GB",
         alias="shared",
         description="Room for them in the shared level, a file beside the state's; null: none. Read once, at start.",
+    )
+    embedder: EmbedderConfig | None = Field(
+        None, description="Who makes the vectors of questions; null: a model inside. Read once, at start."
     )
 
 

@@ -15,8 +15,6 @@ _UNSERVED: Final[tuple[tuple[tuple[str, ...], frozenset[object]], ...]] = tuple(
     for pattern, harmless in (
         ("server.trusted_proxies", ()),
         ("state.cache_url", (None,)),
-        ("models.*.fallbacks.*.cache", (None,)),
-        ("models.*.cache.semantic", (None,)),
     )
 )
 _MESSAGE: Final = "accepted, but this version does not act on it"

@@ -15,6 +15,7 @@ from proxy.config.plain import as_mapping as _mapping
 from proxy.config.plain import entries as _entries
 from proxy.config.plain import sections as _sections
 from proxy.config.unserved import unserved
+from proxy.config.verify_cache import check_caches
 from proxy.config.verify_models import check_drops, check_objectives, suggest_model
 from proxy.config.verify_prices import HasPrice, check_prices
 from proxy.config.verify_state import check_accounting
@@ -29,13 +30,14 @@ def verify(data: object, has_price: HasPrice | None = None) -> list[Finding]:
     root = _mapping(data)
     providers, models = _mapping(root.get("providers")), _mapping(root.get("models"))
     findings = [
-        *_check_targets(providers, models),
+        *_check_targets(providers, models, _mapping(_mapping(root.get("cache")).get("embedder")).get("provider")),
         *check_prices(root, has_price),
         *_check_aliases(models),
         *_check_references(models),
         *_check_loops(models),
         *check_drops(models),
         *check_objectives(providers, models),
+        *check_caches(models, _mapping(root.get("cache")), providers),
         *check_teams(_mapping(root.get("teams")), models),
         *check_accounting(root),
         *check_key_limits(_mapping(root.get("teams"))),
@@ -47,8 +49,8 @@ def verify(data: object, has_price: HasPrice | None = None) -> list[Finding]:
     return findings
 
 
-def _check_targets(providers: Data, models: Data) -> Iterator[Finding]:
-    used = set()
+def _check_targets(providers: Data, models: Data, embedder: object) -> Iterator[Finding]:
+    used = {embedder}
     for model, settings in _sections(models):
         seen = set()
         for index, target in _entries(settings, "targets"):

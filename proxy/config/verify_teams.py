@@ -59,7 +59,8 @@ def _counted(named: list[object], models: Data) -> Iterator[object]:
 
 
 def _has_cache(model: object) -> bool:
-    return isinstance(as_mapping(as_mapping(model).get("cache")).get("exact"), dict)
+    cache = as_mapping(as_mapping(model).get("cache"))
+    return isinstance(cache.get("exact"), dict) or isinstance(cache.get("semantic"), dict)
 
 
 def _check_downgrade(

@@ -66,6 +66,14 @@ class SharedRows(Protocol):
         """Forget what is of no such scope; how many there were."""
         ...
 
+    def note(self, name: str, data: bytes) -> None:
+        """Keep this under a name, in the place of what was there. It is not counted, and outlives all rows."""
+        ...
+
+    def find_note(self, name: str) -> bytes | None:
+        """What is kept under a name."""
+        ...
+
     def close(self) -> None:
         """Let go of it."""
         ...

@@ -30,6 +30,7 @@ CREATE TABLE answers (
     scope BLOB NOT NULL, call_id TEXT NOT NULL, request_id TEXT NOT NULL, answer_id TEXT NOT NULL,
     stored_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL
 ) STRICT"""
+_NOTES: Final = "CREATE TABLE notes (name TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT, WITHOUT ROWID"
 _COLUMNS: Final = ", ".join(CacheRow._fields)
 _ADD: Final = f"INSERT OR REPLACE INTO answers ({_COLUMNS}) VALUES ({', '.join('?' * len(CacheRow._fields))})"
 #: Ids grow with time: the oldest, as many as one step takes.
@@ -114,6 +115,17 @@ class SqliteCache:
         with self._using() as connection:
             return connection.execute(f"DELETE FROM answers WHERE scope NOT IN ({marks})", tuple(scopes)).rowcount
 
+    def note(self, name: str, data: bytes) -> None:
+        """See `SharedRows.note`."""
+        with self._using() as connection:
+            connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, data))
+
+    def find_note(self, name: str) -> bytes | None:
+        """See `SharedRows.find_note`."""
+        with self._using("BEGIN") as connection:
+            found = connection.execute("SELECT data FROM notes WHERE name = ?", (name,)).fetchone()
+        return None if found is None else bytes(found[0])
+
     def close(self) -> None:
         """See `SharedRows.close`."""
         with suppress(sqlite3.Error):
@@ -137,6 +149,7 @@ class SqliteCache:
             connection.execute("PRAGMA journal_size_limit = 16000000")
             if not tables:
                 connection.execute(_SCHEMA)
+                connection.execute(_NOTES)
                 connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
             self._measure(connection)

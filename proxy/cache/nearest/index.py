@@ -17,7 +17,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from proxy.cache.nearest.base import Embedder, Found, IndexStats, LookupFailed, Vector, Vectors
+from proxy.cache.nearest.base import Embedder, Found, IndexStats, LookupFailed, T, Vector, Vectors
 from proxy.cache.nearest.collection import Collection
 from proxy.cache.nearest.scope import Entry
 from proxy.cache.nearest.worker import Worker
@@ -56,13 +56,19 @@ class Index:
         """What is near to this text in its scope, up to 16 entries that are in force. `now`: Unix time in seconds.
         Raises LookupFailed. In an empty scope it costs nothing, and gives no vector.
         """
+        return await self.nearest_then(scope_key, text, now, lambda found: found)
+
+    async def nearest_then(self, scope_key: bytes, text: str, now: float, then: Callable[[Found], T]) -> T:
+        """What `then` makes of that, on the worker's thread and in the same time; of an empty scope here. Raises
+        LookupFailed.
+        """
         if not self._collection.has_scope(scope_key):
-            return Found(None, ())
+            return then(Found(None, ()))
         pending = self._collection.pending_of(scope_key)
         texts = [text] if pending is None else [text, pending.text]
 
-        def search(vectors: Vectors) -> Found:
-            return self._collection.search(scope_key, text, vectors, pending, now)
+        def search(vectors: Vectors) -> T:
+            return then(self._collection.search(scope_key, text, vectors, pending, now))
 
         try:
             async with asyncio.timeout(self.wait_s):

@@ -112,6 +112,16 @@ async def test_what_no_config_stands_behind_goes(path: Path) -> None:
     await closed(level)
 
 
+async def test_notes_survive_a_restart(path: Path) -> None:
+    first = shared(path)
+    first.note("learned", b"data")
+    await closed(first)
+    second = shared(path)
+    assert await second.find_note("learned") == b"data"
+    assert await second.find_note("other") is None
+    await closed(second)
+
+
 async def test_too_much_at_once_is_not_written(path: Path) -> None:
     level = shared(path)
     large = replace(STORED, body=orjson.dumps(completion("x" * 900_000)))
@@ -150,6 +160,13 @@ class _Rows:
         self.do()
         return 0
 
+    def note(self, name: str, data: bytes) -> None:
+        self.do()
+
+    def find_note(self, name: str) -> bytes | None:
+        self.do()
+        return None
+
     def close(self) -> None:
         pass
 
@@ -165,6 +182,8 @@ async def test_a_level_that_fails_is_done_without(caplog: pytest.LogCaptureFixtu
     with pytest.raises(StateFailed):
         await level.purge(Meant())
     level.keep_scopes(())
+    level.note("learned", b"data")
+    assert await level.find_note("learned") is None
     await closed(level)
     assert level.stats.is_failing
     assert level.stats.dropped == 1

@@ -11,6 +11,7 @@ from proxy.call import Answer, Attempt, CacheNote, Call, Principal
 from proxy.chain.cache import Caching
 from proxy.chain.cache_state import CacheRule, CacheState
 from proxy.chain.catalogue import Catalogue, Model
+from proxy.chain.semantic import Semantic
 from proxy.errors import (
     CacheMiss,
     GatewayError,
@@ -43,7 +44,9 @@ class Rig:
         self.state = CacheState(Store(10**7, Random(1)), Shelf(10**6), CacheCounts(), lambda: self.now_s)
         rules = {"chat": CacheRule(b"s" * 32, 60, **rule)}
         models = Catalogue([Model("chat", (), patience, 15, ())])
-        self.layer = Caching(rules, self.state, models, lambda call: None, lambda: 0.0)
+        self.layer = Caching(
+            rules, self.state, models, lambda call: None, lambda: 0.0, Semantic(self.state, lambda: 1.0)
+        )
 
     async def endpoint(self, call: Call) -> Answer:
         self.asked.append(call)

@@ -130,3 +130,14 @@ def test_a_file_that_breaks_later_fails_as_such(tmp_path: Path) -> None:
         connection.execute("DROP TABLE answers")
     with pytest.raises(StateFailed):
         rows.find([key(1)])
+
+
+def test_notes_are_kept_by_name_whatever_becomes_of_rows(tmp_path: Path) -> None:
+    rows = filled(tmp_path / "c", row(1))
+    rows.note("learned", b"old")
+    rows.note("learned", b"new")
+    rows.purge(Meant())
+    rows.keep_scopes(())
+    rows.close()
+    again = SqliteCache(tmp_path / "c")
+    assert (again.find_note("learned"), again.find_note("other")) == (b"new", None)

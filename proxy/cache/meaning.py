@@ -1,0 +1,147 @@
+"""The cache by meaning, as the chain sees it: what is near to a question and how sure it is, and what is learned of
+that when a fresh answer can be held against the cached one.
+
+Nothing here decides what is served: that is the calibrator's, which is told what became of its earlier decisions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from proxy.cache.nearest import Found, LookupFailed, Remote, open_index
+from proxy.cache.nearest.base import Vector, Vectors
+from proxy.cache.semantic.calibrate import SERVES_AT_ONCE, Calibrator
+
+if TYPE_CHECKING:
+    from proxy.cache.nearest.index import Index
+    from proxy.cache.semantic.judge import Judge, Match
+
+#: How long a look-up may take, in seconds, the embedding included; longer where a provider makes the vectors.
+PATIENCE_S: Final = 0.01
+REMOTE_PATIENCE_S: Final = 0.25
+#: Comparisons of answers that may be under way; what comes beyond is not compared.
+_MAX_LEARNING: Final = 4
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look-up came to."""
+
+    vector: Vector | None  #: of the question, for when its own answer is kept
+    match: Match | None  #: None: there is nothing near
+
+
+class Meaning:
+    """For the event loop. Outlives worlds."""
+
+    def __init__(self, index: Index, judge: Judge, notes: Mapping[str, object] | None = None) -> None:
+        """`notes`: what an earlier one had learned, see `notes`."""
+        self.index = index
+        self._judge = judge
+        self._notes = dict(notes or {})
+        self.calibrators: dict[str, Calibrator] = {}  #: by model and promise
+        self._learning: set[asyncio.Task[None]] = set()
+        self.judged = 0  #: pairs of answers that were compared and told apart or not
+        self.untold = 0  #: those of which nothing could be said
+
+    async def look(self, scope_key: bytes, text: str, now: float) -> Seen:
+        """What is near to this question. `now`: Unix time in seconds. Raises LookupFailed."""
+        judge = self._judge
+
+        def then(found: Found) -> Seen:
+            return Seen(found.vector, judge.match(text, found))
+
+        return await self.index.nearest_then(scope_key, text, now, then)
+
+    def calibrator(self, model: str, max_error: float) -> Calibrator:
+        """Of this model and promise; made when it is asked for first."""
+        name = f"{model} {max_error:g}"
+        found = self.calibrators.get(name)
+        if found is None:
+            found = Calibrator(max_error, self._judge.threshold(max_error), SERVES_AT_ONCE)
+            known = self._notes.get(name)
+            if isinstance(known, dict):
+                found.restore(known)
+            self.calibrators[name] = found
+        return found
+
+    @property
+    def notes(self) -> dict[str, object]:
+        """What was learned, for a later process: by model and promise."""
+        return {**self._notes, **{name: one.snapshot() for name, one in self.calibrators.items()}}
+
+    def learn(self, calibrator: Calibrator, probability: float, fresh: str, cached: str) -> None:
+        """Soon: was the cached answer as good as the fresh one? The calibrator is told."""
+        if len(self._learning) >= _MAX_LEARNING:
+            return
+        task = asyncio.get_running_loop().create_task(self._learn(calibrator, probability, fresh, cached))
+        self._learning.add(task)
+        task.add_done_callback(self._learning.discard)
+
+    async def settled(self) -> None:
+        """Returns when all that is being learned now is."""
+        if self._learning:
+            await asyncio.wait([*self._learning])
+
+    async def aclose(self) -> None:
+        """Let go of all of it."""
+        for task in [*self._learning]:
+            task.cancel()
+        await self.settled()
+        await self.index.aclose()
+
+    async def _learn(self, calibrator: Calibrator, probability: float, fresh: str, cached: str) -> None:
+        def compare(vectors: Vectors) -> bool | None:
+            return self._judge.same(fresh, cached, float(vectors[0] @ vectors[1]))
+
+        try:
+            is_same = await self.index.embedder.embed_then([fresh, cached], compare)
+        except LookupFailed:
+            return
+        if is_same is None:
+            self.untold += 1
+            return
+        self.judged += 1
+        before = calibrator.threshold
+        calibrator.judged(probability, is_same)
+        if calibrator.threshold != before:
+            now = calibrator.threshold
+            _logger.warning(
+                "cache by meaning: so that at most %g%% of hits are wrong, %s",
+                100 * calibrator.max_error,
+                f"what is served must be right with a probability of {now:.3f}" if now <= 1 else "nothing is served",
+            )
+
+
+#: Makes one: given the room in memory, who makes vectors elsewhere (None: nobody), and what was learned before.
+OpenMeaning = Callable[[int, Remote | None, bytes | None], Awaitable["Meaning"]]
+
+
+async def open_meaning(budget_bytes: int, remote: Remote | None, notes: bytes | None) -> Meaning:
+    """Loads the models: 1 s, on a thread. Raises whatever goes wrong with that."""
+    index = await open_index(budget_bytes, PATIENCE_S if remote is None else REMOTE_PATIENCE_S, remote)
+    judge: Judge = await asyncio.to_thread(_load_judge)
+    return Meaning(index, judge, _read(notes))
+
+
+def _load_judge() -> Judge:
+    judge: Judge = import_module("proxy.cache.semantic.judge").load_judge()
+    return judge
+
+
+def _read(notes: bytes | None) -> Mapping[str, object]:
+    """Nothing if they are damaged: what was learned is learned again."""
+    try:
+        known = orjson.loads(notes or b"{}")
+    except orjson.JSONDecodeError:
+        return {}
+    return known if isinstance(known, dict) else {}

@@ -1,0 +1,201 @@
+"""Decides which hits are served, so that the share of wrong ones among them stays below what was promised.
+
+Believed is only evidence: candidates that were judged. Of misses, the fresh answer is held against the cached one that
+would have been served, which costs nothing; of hits a small share is audited. Thresholds form a ladder. For each step
+there is an upper bound of the share of wrong ones at or above it; the loosest step whose bound is within `max_error` is
+the threshold, and without one nothing is served. The shipped verifier says which step is looked at first, and gets the
+larger part of the doubt.
+
+The bounds hold at all times together, however long one looks: for independent candidates, the chance that a step is
+ever served whose true error is above `max_error` is at most 1 - CONFIDENCE (Robbins' mixture of likelihood ratios, with
+Ville's inequality; a Beta prior makes it a formula). Where the error changes later, a running test notices and all is
+forgotten: nothing is served until there is new evidence. No clock, no chance.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping
+from typing import Final
+
+#: A threshold that no probability reaches: nothing is served.
+NEVER: Final = 1.1
+CONFIDENCE: Final = 0.95
+#: Thresholds that are tried beside the one to start with.
+LADDER: Final = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995)
+#: The first step's part of the doubt; the others share the rest.
+_FIRST_PART: Final = 0.5
+#: The mixture's prior: as after 1 wrong one in 30.
+_WRONG, _RIGHT = 1.0, 29.0
+#: The running test: what it stakes, relative to 1 / max_error, and the gain at which it calls.
+_STAKE: Final = 0.25
+_CALL: Final = 100.0
+#: Hits that are audited: all in the beginning, fewer with the evidence, but always some.
+_AUDITS: Final = 50.0
+_LEAST_AUDITED: Final = 0.03
+_SCHEMA: Final = 1
+
+
+class Calibrator:
+    """One promise for one kind of calls. Not for several threads at once."""
+
+    __slots__ = ("_count", "_drift", "_ladder", "_start", "_threshold", "_trust", "_wrong", "max_error")
+
+    def __init__(self, max_error: float, start: float, trust: float = 1.0) -> None:
+        """`max_error`: of served hits, above 0 and below 1. `start`: the verifier's own threshold for it. `trust`: how
+        much its word counts as evidence: 1, not at all; from `SERVES_AT_ONCE` on it is believed until there is
+        evidence against it, which then is all that stands between it and the promise.
+        """
+        if not 0 < max_error < 1:
+            raise ValueError(f"max_error must lie between 0 and 1, not be {max_error}.")
+        self.max_error = max_error
+        self._start = start
+        self._trust = trust
+        self._ladder = sorted({*LADDER, start} if start < 1 else LADDER)
+        self._wrong = [0.0] * len(self._ladder)  # by band: from this step up to the next
+        self._count = [0.0] * len(self._ladder)
+        self._drift = 1.0
+        self._threshold = self._find()
+
+    @property
+    def threshold(self) -> float:
+        """The least probability that is served; NEVER while nothing is."""
+        return self._threshold
+
+    @property
+    def bound(self) -> float:
+        """An upper bound of the share of wrong ones among what is served, with CONFIDENCE. 1 without evidence; of the
+        first step while nothing is served.
+        """
+        at = self._ladder.index(self._threshold) if self._threshold < NEVER else self._first()
+        wrong, count = sum(self._wrong[at:]), sum(self._count[at:])
+        low, high = min(1.0, wrong / count) if count else 0.0, 1.0
+        for _ in range(30):
+            middle = (low + high) / 2
+            if _evidence(wrong, count, middle) < self._needed(at):
+                low = middle
+            else:
+                high = middle
+        return high
+
+    @property
+    def judged_count(self) -> float:
+        """The weight of all evidence, in audited hits."""
+        return sum(self._count)
+
+    def serves(self, probability: float) -> bool:
+        """May a candidate with this probability of being right be served?"""
+        return probability >= self._threshold
+
+    def audits(self, draw: float) -> bool:
+        """Is this hit to be audited? `draw`: uniform, 0 to 1."""
+        return draw < self._audited_share()
+
+    def judged(self, probability: float, is_same: bool) -> None:
+        """A candidate was judged: a miss whose fresh answer came, an audited hit, or one that a user complained of.
+
+        Every miss should be told; hits are audited for a share only, so beside them misses count for that share.
+        """
+        at = bisect_right(self._ladder, probability) - 1
+        if at < 0:
+            return
+        is_hit = self.serves(probability)
+        weight = 1.0 if is_hit or self._threshold >= NEVER else self._audited_share()
+        self._count[at] += weight
+        self._wrong[at] += 0.0 if is_same else weight
+        if is_hit:
+            stake = _STAKE / self.max_error
+            self._drift = max(1.0, self._drift) * (1 + stake * ((0.0 if is_same else 1.0) - self.max_error))
+            if self._drift >= _CALL:
+                self._forget()
+        self._threshold = self._find()
+
+    def snapshot(self) -> dict[str, object]:
+        """All that was learned, as plain data."""
+        return {
+            "schema": _SCHEMA,
+            "max_error": self.max_error,
+            "ladder": list(self._ladder),
+            "wrong": list(self._wrong),
+            "count": list(self._count),
+            "drift": self._drift,
+            "trust": self._trust,
+        }
+
+    def restore(self, data: Mapping[str, object]) -> bool:
+        """Takes over a snapshot. False, and nothing changes, if it is damaged or of another promise or start."""
+        wrong, count, drift, trust = data.get("wrong"), data.get("count"), data.get("drift"), data.get("trust")
+        if (
+            data.get("schema") != _SCHEMA
+            or data.get("max_error") != self.max_error
+            or data.get("ladder") != self._ladder
+        ):
+            return False
+        if not _are_weights(wrong, len(self._ladder)) or not _are_weights(count, len(self._ladder)):
+            return False
+        if not _are_weights([drift, trust], 2):
+            return False
+        assert isinstance(wrong, list)
+        assert isinstance(count, list)
+        if any(bad > every for bad, every in zip(wrong, count, strict=True)):
+            return False
+        self._wrong, self._count = list(map(float, wrong)), list(map(float, count))
+        assert isinstance(drift, int | float)
+        assert isinstance(trust, int | float)
+        self._drift, self._trust = float(drift), float(trust)
+        self._threshold = self._find()
+        return True
+
+    def _audited_share(self) -> float:
+        return max(_LEAST_AUDITED, min(1.0, _AUDITS / (self.judged_count + 1)))
+
+    def _first(self) -> int:
+        return self._ladder.index(self._start) if self._start in self._ladder else len(self._ladder) - 1
+
+    def _needed(self, at: int) -> float:
+        """How strong the evidence must be, as a logarithm."""
+        is_first = at == self._first()
+        part = _FIRST_PART if is_first else (1 - _FIRST_PART) / (len(self._ladder) - 1)
+        return -math.log((1 - CONFIDENCE) * part) - (math.log(self._trust) if is_first else 0.0)
+
+    def _find(self) -> float:
+        """The loosest step that is proved."""
+        found, wrong, count = NEVER, 0.0, 0.0
+        for at in range(len(self._ladder) - 1, -1, -1):
+            wrong, count = wrong + self._wrong[at], count + self._count[at]
+            is_below = wrong + _WRONG <= self.max_error * (count + _WRONG + _RIGHT)
+            if (is_below or not count) and _evidence(wrong, count, self.max_error) >= self._needed(at):
+                found = self._ladder[at]
+        return found
+
+    def _forget(self) -> None:
+        """The error has changed: nothing that was learned is worth anything, nor is the verifier's word."""
+        self._wrong = [0.0] * len(self._ladder)
+        self._count = [0.0] * len(self._ladder)
+        self._drift = self._trust = 1.0
+
+
+#: With this trust the verifier's threshold is served before there is any evidence.
+SERVES_AT_ONCE: Final = 1 / ((1 - CONFIDENCE) * _FIRST_PART)
+
+
+def _evidence(wrong: float, count: float, share: float) -> float:
+    """The logarithm of how much better a mixture of shares explains what was seen than `share` does."""
+    if share >= 1:
+        return math.inf
+    right = count - wrong
+    mixture = _log_beta(_WRONG + wrong, _RIGHT + right) - _log_beta(_WRONG, _RIGHT)
+    return mixture - (wrong * math.log(share) if wrong else 0.0) - right * math.log1p(-share)
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+
+
+def _are_weights(values: object, length: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == length
+        and all(type(value) in (int, float) and math.isfinite(value) and value >= 0 for value in values)
+    )

@@ -1,0 +1,131 @@
+"""Answers to questions that mean the same: for models with `cache: {semantic: …}`, behind the exact cache.
+
+What is near is judged beside the event loop; the calibrator says which of it may be served, so that the share of wrong
+hits stays within `max_error`. Whatever is not served teaches: the fresh answer is held against the cached one. In
+`mode: shadow` nothing is served, and all of it is counted and learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+
+from proxy.cache import Stored
+from proxy.cache.meaning import Seen
+from proxy.cache.nearest import LookupFailed
+from proxy.cache.semantic.calibrate import LADDER, Calibrator
+from proxy.cache.semantic.eligible import ineligible, question, scope_key
+from proxy.call import Call
+from proxy.chain.cache_state import CacheRule, CacheState, SemanticRule
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """One question that was looked up."""
+
+    scope_key: bytes
+    text: str
+    seen: Seen
+    stored: Stored | None  #: the answer of what matches best; None if there is none
+    calibrator: Calibrator
+
+    @property
+    def probability(self) -> float:
+        """That this answer is right."""
+        return 0.0 if self.seen.match is None else self.seen.match.probability
+
+
+class Semantic:
+    """What the cache layer asks about meanings."""
+
+    def __init__(self, state: CacheState, draw: Callable[[], float]) -> None:
+        """`draw` gives numbers from 0 to 1 by chance."""
+        self._state = state
+        self._counts = state.counts.semantic
+        self._draw = draw
+
+    async def seek(
+        self, call: Call, rule: CacheRule, terms: SemanticRule, team: str, max_age_s: float
+    ) -> Sought | None:
+        """Look the call's question up; None if it is none to be looked up, or that fails."""
+        reason = ineligible(call.request, is_sampled=rule.is_sampled)
+        place = None if reason is not None else scope_key(rule.scope, team, call.request)
+        if place is None:
+            self._counts.events["ineligible"] += 1
+            self._counts.ineligible[reason or "deep"] += 1
+            return None
+        meaning = self._state.meaning
+        if meaning is None:
+            self._counts.events["closed"] += 1
+            return None
+        text, now_s = question(call.request), self._state.wall_clock()
+        try:
+            seen = await meaning.look(place, text, now_s)
+        except LookupFailed as failure:
+            self._counts.events[failure.reason] += 1
+            return None
+        stored = None
+        if seen.match is not None:
+            self._counts.vetoes.update(seen.match.vetoes)
+            stored = await self._state.find(seen.match.entry_id, rule, now_s)
+            if stored is None:
+                meaning.index.remove([seen.match.entry_id])
+            elif now_s - stored.stored_at > min(terms.ttl_s, max_age_s):
+                stored = None
+        return Sought(place, text, seen, stored, meaning.calibrator(call.model, terms.max_error))
+
+    def decide(self, sought: Sought, terms: SemanticRule) -> Stored | None:
+        """The answer to be served, or None. Once for each that was sought."""
+        match, events = sought.seen.match, self._counts.events
+        if match is None or sought.stored is None:
+            events["miss"] += 1
+        elif match.vetoes:
+            events["vetoed"] += 1
+        elif not sought.calibrator.serves(match.probability):
+            events["miss"] += 1
+        elif not terms.is_serving:
+            events["would_hit"] += 1
+        elif sought.calibrator.audits(self._draw()):
+            events["audited"] += 1
+        else:
+            events["hit"] += 1
+            self._counts.saved_nusd += sought.stored.cost_nusd
+            self._counts.saved_s += sought.stored.streamed_s
+            if self._state.meaning is not None:
+                self._state.meaning.index.touch(match.entry_id)
+            return sought.stored
+        return None
+
+    def landed(self, sought: Sought, key: bytes, fresh: Stored, terms: SemanticRule, is_kept: bool) -> None:
+        """The question got an answer of its own: learn from it, and let it be found."""
+        meaning = self._state.meaning
+        if meaning is None:
+            return
+        if is_kept:
+            meaning.index.add(
+                sought.scope_key,
+                key,
+                sought.text,
+                sought.seen.vector,
+                team=fresh.team,
+                expires_at=fresh.stored_at + terms.ttl_s,
+                now=fresh.stored_at,
+            )
+        match, stored = sought.seen.match, sought.stored
+        if match is not None and stored is not None and not match.vetoes and match.probability >= LADDER[0]:
+            meaning.learn(sought.calibrator, match.probability, _text_of(fresh), _text_of(stored))
+
+    def spare(self, sought: Sought) -> Stored | None:
+        """The best there is, for when nobody else answers: more likely right than not."""
+        match = sought.seen.match
+        if match is None or match.vetoes or match.probability < LADDER[0]:
+            return None
+        return sought.stored
+
+
+def _text_of(stored: Stored) -> str:
+    """Of a stored completion, which has text in a single choice."""
+    text: str = orjson.loads(stored.body)["choices"][0]["message"]["content"]
+    return text
