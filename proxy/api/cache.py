@@ -81,7 +81,7 @@ class CacheEndpoint:
         span_s = seconds_of(wanted.get("older_than"))
         if span_s is None and "older_than" in wanted:
             raise InvalidRequest("Give 'older_than' as a time such as 250ms, 2s, 5m, 1h or 30d.", param="older_than")
-        before_ms = None if span_s is None else int((time() - span_s) * 1000)
+        before_ms = None if span_s is None else max(0, int((time() - span_s) * 1000))
         try:
             meant = Meant(wanted.get("id"), wanted.get("team"), wanted.get("model"), before_ms)
             count = await surface.cache.purge(meant)

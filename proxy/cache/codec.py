@@ -15,6 +15,8 @@ from proxy.cache.store import Stored
 #: A change of what follows must change it.
 _VERSION: Final = b"W1"
 _DIGEST_BYTES: Final = 16
+#: The books have no room for sums of more.
+_MAX_NUSD: Final = 2**53
 _HEAD_BYTES: Final = len(_VERSION) + _DIGEST_BYTES
 
 
@@ -63,7 +65,7 @@ def _is_sound(stored: Stored) -> bool:
         all(isinstance(one, str) for one in texts)
         and all(type(one) in (int, float) and one >= 0 for one in (stored.stored_at, stored.streamed_s))
         and type(stored.cost_nusd) is int
-        and stored.cost_nusd >= 0
+        and 0 <= stored.cost_nusd <= _MAX_NUSD
     )
 
 

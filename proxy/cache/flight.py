@@ -46,6 +46,9 @@ class Flight:
         """
         self.call = _twin_of(first)
         self.call.cover = self._cover
+        # It may have waited for another flight before, and even have paid for it.
+        self.call.attempts, self.call.queued_s = first.attempts, first.queued_s
+        self.call.usage, self.call.cost_nusd = first.usage, first.cost_nusd
         self.answer: Answer | None = None  #: as soon as it has begun
         self.began_at: float | None = None  #: monotonic seconds; when that was
         self.error: GatewayError | None = None  #: what came instead of it
@@ -80,6 +83,10 @@ class Flight:
         self._riders.pop(call.id, None)
         self.reel.leave(call.id)
 
+    def pay(self, call: Call) -> None:
+        """It pays for what came of it, and goes on elsewhere."""
+        self._account(call)
+
     async def begun(self) -> None:
         """Returns when there is an answer, or an error in its place."""
         await self._begun.wait()
@@ -108,6 +115,8 @@ class Flight:
                 self._begun.set()
                 async for block in answer.blocks:
                     self.reel.add(block)
+                    if not self.reel.is_whole:  # who came now would miss its beginning
+                        self._over(self)
                     if block.endswith(_DONE):
                         self._land()
                     await self.reel.room()
@@ -151,9 +160,13 @@ class Flight:
         """Its last byte goes out."""
         if call.id not in self._riders:
             return
-        self._take()
         is_payer = self.is_paid_by(call)
         self.get_off(call)
+        if not (self._is_whole or self._is_over) and self._riders:  # it ends with an error of its own
+            if is_payer:
+                self._hand_on(call)
+            return
+        self._take()
         if is_payer:
             self._is_paid = True
             self._show(call)
@@ -164,11 +177,9 @@ class Flight:
         """It is over, with its last byte or without."""
         is_payer = self.is_paid_by(call)
         self.get_off(call)
-        heir = next(iter(self._riders.values()), None)
-        if heir is not None:
+        if self._riders:
             if is_payer:
-                _copy(_twin_of(call), call)
-                self._inherit(heir)
+                self._hand_on(call)
             return
         try:
             if not (self._is_whole or self._is_over):
@@ -182,7 +193,10 @@ class Flight:
                 self._take()
                 self._show(call)
 
-    def _inherit(self, heir: Call) -> None:
+    def _hand_on(self, call: Call) -> None:
+        """The next one pays from here on, as if this one never had."""
+        _copy(_twin_of(call), call)
+        heir = next(iter(self._riders.values()))
         if heir.cache is not None:
             heir.cache = replace(heir.cache, result="miss")
         self._intend(heir)

@@ -31,7 +31,10 @@ IGNORED: Final = frozenset(
     }
 )
 #: Schemas: models write the fields of what they produce in the order of the schema, so here the order is kept.
-_ORDERED: Final = ("response_format", "tools", "functions")
+_ORDERED: Final = (
+    *("response_format", "tools", "functions"),
+    *("guided_json", "structured_outputs", "json_schema", "format"),  # vLLM's, llama.cpp's and Ollama's ways to say one
+)
 #: A change of how keys are made must change them.
 _VERSION: Final = b"1"
 _DIGEST_BYTES: Final = 32

@@ -13,6 +13,8 @@ from typing import Final
 MAX_KEPT_BYTES: Final = 4_000_000
 #: So far the source may be ahead of the reader that has read most.
 _AHEAD_BYTES: Final = 256_000
+#: So much a reader gets at once, who is far behind: each has a copy of its own.
+_AT_ONCE_BYTES: Final = 256_000
 
 
 class Shelf:
@@ -35,7 +37,7 @@ class Reel:
         self._end = 0
         self._places: dict[str, int] = {}  # how far each reader has come
         self._error: Exception | None = None
-        self._is_over = False
+        self._is_over = self._is_closed = False
         self._news = asyncio.Event()
         self._was_read = asyncio.Event()
         self.is_whole = True  #: is all of it kept, so that a reader may still join?
@@ -53,6 +55,8 @@ class Reel:
         """It reads no more."""
         if self._places.pop(name, None) is not None:
             self._was_read.set()
+        if self._is_closed:
+            self.close()
 
     def add(self, block: bytes) -> None:
         """The next block. Wait for room before there is another."""
@@ -81,17 +85,18 @@ class Reel:
             self._tell()
 
     def close(self) -> None:
-        """Nobody joins any more: what is kept, is kept for those who read."""
-        if self.is_whole:
+        """Nobody joins any more. What is kept counts on the shelf until the last reader has left."""
+        self._is_closed = True
+        if self.is_whole and not self._places:
             self._give_up()
 
     async def read(self, name: str) -> AsyncIterator[bytes]:
-        """The blocks for this reader, those that are there already as one. Raises what the stream ended with."""
+        """The blocks for this reader, many of those that are there already as one. Raises what it ended with."""
         while True:
             place = self._places.get(name, self._end)
             if place < self._end:
                 unread = self._from(place)
-                self._places[name] = self._end
+                self._places[name] = place + len(unread)
                 self._was_read.set()
                 yield unread
             elif self._is_over:
@@ -114,6 +119,8 @@ class Reel:
             if at >= place:
                 unread.append(block)
             at += len(block)
+            if at - place >= _AT_ONCE_BYTES:
+                break
         return b"".join(unread)
 
     def _give_up(self) -> None:

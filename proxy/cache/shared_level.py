@@ -26,10 +26,14 @@ from proxy.state import CacheRow, Meant, SharedRows, SqliteCache, StateFailed, S
 
 #: How long a call waits for it.
 PATIENCE_S: Final = 0.01
+#: How long an operator does.
+_ASK_S: Final = 30.0
 #: How long answers wait for others, to be written together.
 _WRITE_AFTER_S: Final = 0.2
 #: What may wait to be written; beyond that, answers are not written at all.
 _MAX_WAITING_BYTES: Final = 16_000_000
+#: What may wait for the thread; beyond that, nothing is looked for.
+_MAX_WAITING_JOBS: Final = 1000
 
 T = TypeVar("T")
 
@@ -59,9 +63,10 @@ class Shared:
         self._wall_clock = wall_clock
         self._sketch: Sketch | None = None  # None: not read yet, so any key may be there
         self._read: Sketch | None = None  # as the thread leaves it when it has read all keys
+        self._is_blind = False  # can they not be read?
         self._young: list[bytes] = []  # keys that were added meanwhile
         self._waiting: list[CacheRow] = []
-        self._waiting_bytes = 0
+        self._added_bytes = self._done_bytes = 0  # the loop's count and the thread's: the difference waits
         self._timer: asyncio.TimerHandle | None = None
         self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="cache-shared", daemon=True)
@@ -74,17 +79,23 @@ class Shared:
             self._take_sketch()
         elif not self._sketch.may_have(key):
             return None
+        if self._jobs.qsize() >= _MAX_WAITING_JOBS:  # the disk is stuck
+            self.stats.late += 1
+            return None
         loop = asyncio.get_running_loop()
         told: asyncio.Future[Any] = loop.create_future()
 
         def look() -> None:
+            if told.done():  # nobody waits any more
+                return
             found = self._look(key)
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(_tell, told, found)
 
         self._jobs.put(look)
         try:
-            found: Stored | None = await asyncio.wait_for(told, PATIENCE_S)
+            async with asyncio.timeout(PATIENCE_S):
+                found: Stored | None = await told
         except TimeoutError:
             self.stats.late += 1
             return None
@@ -94,18 +105,18 @@ class Shared:
     def add(self, key: bytes, stored: Stored, ttl_s: float) -> None:
         """Have it written soon."""
         data = encode(key, stored)
-        if self._waiting_bytes + len(data) > _MAX_WAITING_BYTES:
+        if self._added_bytes - self._done_bytes + len(data) > _MAX_WAITING_BYTES:
             self.stats.dropped += 1
             return
         stored_ms = int(stored.stored_at * 1000)
         names = stored.call_id, stored.request_id, stored.answer_id
         about = stored.team, stored.model, stored.scope
         self._waiting.append(CacheRow(key, data, *about, *names, stored_ms, stored_ms + int(ttl_s * 1000)))
-        self._waiting_bytes += len(data)
-        if self._sketch is None:
-            self._young.append(key)
-        else:
+        self._added_bytes += len(data)
+        if self._sketch is not None:
             self._sketch.add(key)
+        elif not self._is_blind:
+            self._young.append(key)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_WRITE_AFTER_S, self._send)
 
@@ -160,16 +171,22 @@ class Shared:
         told: asyncio.Future[Any] = loop.create_future()
 
         def run() -> None:
+            result: T | StateFailed = StateFailed("a fault of the gateway's own, which is logged")
             try:
-                result: T | StateFailed = do()
+                result = do()
             except StateFailed as error:
                 result = error
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_tell, told, result)
+            finally:
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(_tell, told, result)
 
         self._send()
         self._jobs.put(run)
-        result: T | StateFailed = await told
+        try:
+            async with asyncio.timeout(_ASK_S):
+                result: T | StateFailed = await told
+        except TimeoutError:
+            raise StateFailed(f"it has not answered within {_ASK_S:g} s") from None
         if isinstance(result, StateFailed):
             raise result
         return result
@@ -177,7 +194,7 @@ class Shared:
     def _send(self) -> None:
         """Give what waits to the thread."""
         self._timer = None
-        rows, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        rows, self._waiting = self._waiting, []
         if rows:
             self._jobs.put(lambda: self._write(rows))
 
@@ -190,10 +207,14 @@ class Shared:
 
     def _read_keys(self) -> None:
         sketch = Sketch(self.budget_bytes)
-        with suppress(StateFailed):  # then any key may be there
+        try:
             for key in self._rows.all_keys():
                 sketch.add(key)
             self._read = sketch
+        except StateFailed as error:
+            self._fail(error)
+        finally:
+            self._is_blind = self._read is None  # then any key may be there
 
     def _look(self, key: bytes) -> Stored | None:
         stored = None
@@ -209,8 +230,12 @@ class Shared:
         return stored
 
     def _write(self, rows: list[CacheRow]) -> None:
-        if not self._try(lambda: self._rows.add(rows, self.budget_bytes, int(self._wall_clock() * 1000))):
-            self.stats.dropped += len(rows)
+        is_written = False
+        try:
+            is_written = self._try(lambda: self._rows.add(rows, self.budget_bytes, int(self._wall_clock() * 1000)))
+        finally:
+            self._done_bytes += sum(len(row.data) for row in rows)
+            self.stats.dropped += 0 if is_written else len(rows)
 
     def _try(self, do: Callable[[], object]) -> bool:
         try:

@@ -20,7 +20,7 @@ import orjson
 from proxy.cache import Control, Flight, Stored, is_eligible, key_of, read_control, replayed, unfit
 from proxy.cache.served import Hit
 from proxy.call import Answer, CacheNote, Call, Handler
-from proxy.chain.cache_state import CacheRule, CacheState
+from proxy.chain.cache_state import CacheRule, CacheState, SemanticRule
 from proxy.chain.catalogue import Catalogue
 from proxy.chain.facts import deadline_of
 from proxy.chain.route import JSON_HEADERS, SSE_HEADERS
@@ -34,8 +34,9 @@ _BYPASS: Final = CacheNote("bypass")
 _MISS: Final = CacheNote("miss")
 _COALESCED: Final = CacheNote("coalesced")
 
-#: Key, is it a stream, and does it end with its usage? Only calls whose answers are the same bytes share one.
-_Route = tuple[bytes, bool, bool]
+#: Key, is it a stream, does it end with its usage, and how soon is it wanted? Only calls whose answers are the same
+#: bytes share one, and nobody waits for one that a provider may take minutes for.
+_Route = tuple[bytes, bool, bool, str]
 
 
 @dataclass(slots=True)
@@ -56,42 +57,43 @@ class Caching:
         key = None
         if rule is not None:
             call.cache = _BYPASS
+            call.closing.callback(self._count, call)
             team = "" if call.principal is None else call.principal.team
             if control.may_store and is_eligible(call.request, is_sampled=rule.is_sampled):
                 key = key_of(rule.scope, team, call.request.body)
         if rule is None or key is None:
-            if rule is not None:
-                self.state.counts.events["bypass"] += 1
             _check_asking(call, control)
             return await next(call)
+        request = call.request
+        route = key, request.stream, request.include_usage, str(request.body.get("service_tier"))
+        sought = None
         if control.may_find:
             now_s = self.state.wall_clock()
             entry = await self.state.find(key, rule, now_s)
             if entry is not None and now_s - entry.stored_at <= control.max_age_s:
-                self.state.counts.events["hit"] += 1
                 call.cache = CacheNote("exact", _age(entry, now_s), entry.cost_nusd)
                 return self._give(call, entry, rule, Hit(team, key))
             call.cache = _MISS
-        route, sought = (key, call.request.stream, call.request.include_usage), None
-        if rule.semantic is not None and control.may_find and route not in self._flights:
-            sought = await self.semantic.seek(call, rule, rule.semantic, team, control.max_age_s)
-            entry = None if sought is None else self.semantic.decide(sought, rule.semantic)
-            if sought is not None and entry is not None:
-                age_s = _age(entry, self.state.wall_clock())
-                call.cache = CacheNote("semantic", age_s, entry.cost_nusd, sought.probability)
-                assert sought.seen.match is not None, "an answer is some match's"
-                hit = Hit(team, sought.seen.match.entry_id, sought.probability, sought.calibrator)
-                return self._give(call, entry, rule, hit)
+            if rule.semantic is not None and route not in self._flights:
+                sought = await self.semantic.seek(call, rule, rule.semantic, team, control.max_age_s)
+                if sought is not None and (answer := self._serve(call, rule, rule.semantic, team, sought)) is not None:
+                    return answer
         _check_asking(call, control)
-        if sought is not None:
-            call.spare = partial(self._spare, call, rule, sought)
-        self.state.counts.events["miss" if control.may_find else "bypass"] += 1
         return await self._ask(call, next, rule, route, control, sought)
+
+    def _serve(self, call: Call, rule: CacheRule, terms: SemanticRule, team: str, sought: Sought) -> Answer | None:
+        """The answer to a question that means the same, if it is sure enough."""
+        entry, match = self.semantic.decide(sought, terms), sought.seen.match
+        if entry is None or match is None:
+            call.spare = partial(self._spare, call, rule, sought)
+            return None
+        age_s = _age(entry, self.state.wall_clock())
+        call.cache = CacheNote("semantic", age_s, entry.cost_nusd, match.probability)
+        return self._give(call, entry, rule, Hit(team, match.entry_id, match.probability, sought.calibrator))
 
     def _give(self, call: Call, entry: Stored, rule: CacheRule, hit: Hit) -> Answer:
         self.state.served.add(hit, call.id, call.request_id)
         call.cost_nusd = 0
-        self.state.counts.saved_nusd += entry.cost_nusd
         return self._answer(call, entry, rule)
 
     def _answer(self, call: Call, entry: Stored, rule: CacheRule) -> Answer:
@@ -116,30 +118,32 @@ class Caching:
             answer = await self._ride(call, flight)
             if answer is not None:
                 return answer
+            if call.attempts:  # it has paid for one: what it still may try is its own
+                break
         return await self._lead(call, next, rule, route, control.may_find, sought)
 
     async def _ride(self, call: Call, flight: Flight) -> Answer | None:
         """Wait with another call. None: nothing came of it that this one should take for its own."""
         flight.board(call)
-        deadline_at = deadline_of(call, self.catalogue[call.model])
+        deadline_at, came_at = deadline_of(call, self.catalogue[call.model]), self.clock()
         try:
-            await asyncio.wait_for(flight.begun(), None if deadline_at == inf else deadline_at - self.clock())
+            async with asyncio.timeout(None if deadline_at == inf else deadline_at - came_at):
+                await flight.begun()
         except TimeoutError:
             raise UpstreamTimeout(
                 "The model did not answer in time, nor another call that asks for the same."
             ) from None
-        if flight.is_paid_by(call):  # those before it have left: it is its own by now
-            return flight.give(call)
-        error = flight.error
-        if flight.call.failed_status is not None or (error is not None and not _is_for_all(error)):
-            flight.get_off(call)
+        call.queued_s += self.clock() - came_at  # no time of ours, and no provider's of its own
+        is_payer, error = flight.is_paid_by(call), flight.error  # have those before it left? Then it is its own by now
+        has_failed = flight.call.failed_status is not None and not is_payer
+        if has_failed or (error is not None and not _is_for_all(error, call, flight.call)):
+            (flight.pay if is_payer else flight.get_off)(call)
+            call.fallback = call.failed_status = call.error = None
             return None
-        call.cache = _COALESCED
-        self.state.counts.events["miss"] -= 1
-        self.state.counts.events["coalesced"] += 1
-        call.closing.callback(self._count_saved, call)
-        call.fallback = flight.call.fallback
-        call.cost_nusd = 0
+        if not is_payer:
+            call.cache = _COALESCED
+            call.fallback = flight.call.fallback
+            call.cost_nusd = 0
         return flight.give(call)
 
     async def _lead(
@@ -166,9 +170,17 @@ class Caching:
         await flight.begun()
         return flight.give(call)
 
-    def _count_saved(self, call: Call) -> None:
-        if call.error is None and call.cache is not None and call.cache.is_hit:
-            self.state.counts.saved_nusd += call.cache.saved_nusd
+    def _count(self, call: Call) -> None:
+        """It is over: who leads a flight by then may have joined it, and what is saved is known."""
+        note, counts = call.cache, self.state.counts
+        if note is None:
+            return
+        saved_nusd = note.saved_nusd if call.error is None else 0
+        counts.saved_nusd += saved_nusd
+        if note.result == "semantic":
+            counts.semantic.saved_nusd += saved_nusd
+        else:
+            counts.events["hit" if note.result == "exact" else note.result] += 1
 
 
 def caching_of(
@@ -192,9 +204,10 @@ def _check_asking(call: Call, control: Control) -> None:
         raise call.unpaid()
 
 
-def _is_for_all(error: GatewayError) -> bool:
-    """Would the same request meet the same again?"""
-    return error.status < 500 and error.status not in (408, 429, 499)
+def _is_for_all(error: GatewayError, call: Call, asked: Call) -> bool:
+    """Would this call meet the same error as the one that asked? Fields that the key leaves out may be at fault too."""
+    is_ours = error.status < 500 and error.status not in (408, 429, 499)
+    return is_ours and call.request.body == asked.request.body
 
 
 def _stored_of(flight: Flight, scope: bytes, now_s: float, at: float) -> Stored | None:
@@ -224,5 +237,7 @@ def _read(flight: Flight, answer: Answer) -> tuple[dict[str, Any] | None, bytes]
     """A whole answer, parsed and as JSON."""
     if answer.blocks is None:
         return orjson.loads(answer.body), answer.body
-    document = completion_from(flight.reel.contents, flight.call.usage) if flight.reel.is_whole else None
+    answered = flight.call.answered  # of the attempts together, others may have used something too
+    usage = flight.call.usage if answered is None else answered.usage
+    document = completion_from(flight.reel.contents, usage) if flight.reel.is_whole else None
     return document, b"" if document is None else orjson.dumps(document)

@@ -99,6 +99,9 @@ class CacheState:
             return entry
         purges = self.purges
         entry = await self.shared.find(key)
+        newer = self.store.find(key, now_s, rule.ttl_s)
+        if newer is not None:  # it came in the meantime
+            return newer
         if entry is None or entry.scope != rule.scope or now_s - entry.stored_at >= rule.ttl_s:
             return None
         if purges != self.purges:  # it may be just what was meant

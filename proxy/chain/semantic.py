@@ -91,7 +91,6 @@ class Semantic:
             events["audited"] += 1
         else:
             events["hit"] += 1
-            self._counts.saved_nusd += sought.stored.cost_nusd
             self._counts.saved_s += sought.stored.streamed_s
             if self._state.meaning is not None:
                 self._state.meaning.index.touch(match.entry_id)

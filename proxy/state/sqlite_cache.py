@@ -75,7 +75,7 @@ class SqliteCache:
     def all_keys(self) -> Iterable[bytes]:
         """See `SharedRows.all_keys`."""
         with self._using("BEGIN") as connection:
-            return [key for (key,) in connection.execute("SELECT key FROM answers")]
+            return [key for (key,) in connection.execute("SELECT key FROM answers WHERE length(key) = 32")]
 
     def find(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         """See `SharedRows.find`. Cost: 10 µs each."""
@@ -173,7 +173,7 @@ class SqliteCache:
             yield connection
             self._measure(connection)
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError) as error:  # SQLite's integers have 64 bits
             raise StateFailed(f"the cache's file {self._path}: {error}") from error
         finally:
             if connection.in_transaction:

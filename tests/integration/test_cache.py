@@ -348,3 +348,16 @@ async def test_a_spent_quota_leaves_the_cache(tmp_path: Path, prompt: str) -> No
         with pytest.raises(openai.RateLimitError):
             await asker.ask(seed=2, temperature=1)
         await Asker.close_all()
+
+
+async def test_who_comes_when_the_beginning_is_gone_gets_an_answer_of_its_own(tmp_path: Path, prompt: str) -> None:
+    words = [f"{number:05} " + "x" * 4000 for number in range(100)]
+    changes = CHANGES | {"admin:": "cache: {memory: 1MB}\nadmin:"}  # an eighth of it is for all streams together
+    async with running_gateway(tmp_path, changes=changes) as gateway:
+        gateway.play(stream(sse_chunks(*words), delay_s=0.01))
+        first = asyncio.create_task(Asker(gateway, prompt).ask_stream())
+        await until(lambda: len(gateway.main.requests) == 1)
+        await asyncio.sleep(0.5)
+        second = await Asker(gateway, prompt).ask_stream()
+        assert {text for _, text, _ in (await first, second)} == {"".join(words)}
+        await Asker.close_all()

@@ -48,6 +48,7 @@ def test_a_value_of_another_key_is_no_answer() -> None:
         replace(STORED, body=b"{"),
         replace(STORED, cost_nusd=-1),
         replace(STORED, cost_nusd=True),
+        replace(STORED, cost_nusd=2**60),
         replace(STORED, stored_at=cast(float, "now")),
         replace(STORED, team=cast(str, None)),
     ],

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from proxy.cache.flight import Flight
-from proxy.cache.reel import Shelf
+from proxy.cache.reel import MAX_KEPT_BYTES, Shelf
 from proxy.call import Answer, Attempt, CacheNote, Call
 from proxy.errors import InternalError, UpstreamError
 from proxy.wire.usage import Usage
@@ -198,6 +198,44 @@ async def test_a_stream_that_breaks_breaks_for_all() -> None:
             await read(trip, call)
         await call.closing.aclose()
     assert "landed" not in trip.told
+
+
+async def test_nobody_can_board_a_stream_whose_beginning_is_gone() -> None:
+    trip = Trip()
+    second = await trip.follower()
+    assert trip.told == []
+    trip.say(b"1" * (MAX_KEPT_BYTES + 1), DONE)
+    seen = await asyncio.gather(read(trip, trip.first), read(trip, second))
+    assert trip.told[0] == "over", "before it was read by anybody"
+    assert {len(one) for one in seen} == {MAX_KEPT_BYTES + 1 + len(DONE)}
+    for call in (trip.first, second):
+        await call.closing.aclose()
+
+
+async def test_a_payer_whose_own_time_is_up_leaves_the_bill_to_the_next() -> None:
+    """It is told so with an error, which has a last byte too."""
+    trip = Trip()
+    second = await trip.follower()
+    trip.say(b"1")
+    trip.first.error = "timeout"
+    last_byte(trip.first)
+    await trip.first.closing.aclose()
+    trip.say(DONE)
+    assert await read(trip, second) == b"1" + DONE
+    await second.closing.aclose()
+    assert (paid(trip.first), paid(second)) == ((0, None, 0), (1, 700, 0))
+
+
+async def test_a_follower_whose_own_time_is_up_takes_nothing_with_it() -> None:
+    trip = Trip()
+    second = await trip.follower()
+    last_byte(second)
+    assert trip.flight.call.usage is None, "it is read when the last byte has come"
+    trip.say(b"1", DONE)
+    assert await read(trip, trip.first) == b"1" + DONE
+    for call in (second, trip.first):
+        await call.closing.aclose()
+    assert (paid(trip.first), paid(second)) == ((1, 700, 0), (0, None, 0))
 
 
 async def test_an_end_without_an_end_is_a_failure() -> None:

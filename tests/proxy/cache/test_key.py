@@ -94,10 +94,11 @@ def test_a_null_field_is_an_absent_one() -> None:
     assert key(BODY | {"seed": None}) == key(BODY)
 
 
-def test_a_schema_is_taken_in_its_order() -> None:
+@pytest.mark.parametrize("field", ["response_format", "tools", "guided_json", "structured_outputs", "format"])
+def test_a_schema_is_taken_in_its_order(field: str) -> None:
     """Models write the fields of an object in the order of its schema."""
-    first: dict[str, Any] = {"response_format": {"properties": {"a": {}, "b": {}}}}
-    assert key(BODY | first) != key(BODY | {"response_format": {"properties": {"b": {}, "a": {}}}})
+    first: dict[str, Any] = {field: {"properties": {"a": {}, "b": {}}}}
+    assert key(BODY | first) != key(BODY | {field: {"properties": {"b": {}, "a": {}}}})
 
 
 def test_teams_and_models_have_keys_of_their_own() -> None:

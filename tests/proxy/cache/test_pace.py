@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -52,6 +53,20 @@ async def test_what_was_no_stream_is_given_as_fast_as_models_speak(monkeypatch: 
     entry = stored(0.0)
     await blocks(entry, "natural")
     assert clock.slept_s == pytest.approx(len(entry.body) / 240)
+
+
+async def test_it_ends_with_its_last_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = _Clock(monkeypatch)
+    slept_by = [clock.slept_s async for _ in replayed(stored(2.0), include_usage=False, pace="natural")]
+    assert (slept_by[0], slept_by[-1]) == (0, clock.slept_s)
+
+
+async def test_a_long_answer_has_longer_events_not_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    _Clock(monkeypatch)
+    entry = replace(stored(2.0), body=orjson.dumps(completion("x" * 900_000)))
+    pieces = await blocks(entry, "natural")
+    assert len(pieces) < 1010
+    assert completion_from(b"".join(pieces), None) == completion_from(stream_from(entry.body, include_usage=True), None)
 
 
 async def test_both_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

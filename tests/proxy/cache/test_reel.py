@@ -97,6 +97,29 @@ async def test_beyond_its_bound_it_keeps_what_the_slowest_has_not_read_and_nobod
     assert [await anext(fast), await anext(slow)] == [b"2", b"2"]
 
 
+async def test_who_is_far_behind_gets_it_in_pieces() -> None:
+    """Each reader has a copy of its own on its way out."""
+    one, _ = reel()
+    for number in range(300):
+        one.add(b"%d" % (number % 10) * 10_000)
+    one.end()
+    one.join("late")
+    pieces = [block async for block in one.read("late")]
+    assert b"".join(pieces) == one.contents
+    assert max(map(len, pieces)) < 300_000
+
+
+async def test_what_slow_readers_have_not_read_counts_until_they_leave() -> None:
+    one, shelf = reel()
+    one.join("slow")
+    one.add(b"x" * MB)
+    one.end()
+    one.close()
+    assert shelf.used_bytes == MB
+    one.leave("slow")
+    assert shelf.used_bytes == 0
+
+
 async def test_a_reader_that_leaves_holds_nobody_up() -> None:
     one, _ = reel()
     one.join("slow")

@@ -131,6 +131,45 @@ async def test_too_much_at_once_is_not_written(path: Path) -> None:
     await closed(level)
 
 
+async def test_what_waits_for_a_stuck_disk_is_bounded() -> None:
+    gate = threading.Event()
+    level = Shared(_Rows(lambda: gate.wait(30)), 10**8, lambda: NOW_S)
+    large = replace(STORED, body=orjson.dumps(completion("x" * 900_000)))
+    for number in range(40):
+        level.add(key(number), large, 60)
+        level._send()  # as it does 0.2 s later
+    assert level.stats.dropped == 23
+    gate.set()
+    await closed(level)
+    assert level.stats.dropped == 23
+    assert level._added_bytes == level._done_bytes
+
+
+async def test_who_looks_while_the_disk_is_stuck_adds_no_work_without_end() -> None:
+    gate = threading.Event()
+    looked: list[bool] = []
+    level = Shared(_Rows(lambda: looked.append(gate.wait(30))), 10**8, lambda: NOW_S)
+    await asyncio.gather(*(level.find(key(number)) for number in range(3000)))
+    assert level._jobs.qsize() <= 1000
+    assert level.stats.late == 3000
+    gate.set()
+    await closed(level)
+    assert len(looked) <= 1, "for those who have gone nothing is looked for"
+
+
+async def test_what_the_disk_cannot_do_does_not_end_what_it_can(path: Path) -> None:
+    rows = SqliteCache(path)
+    rows.add([CacheRow(b"short", b"", "t", "m", b"", "", "", "", 0, 10**15)], 10**8, 0)
+    rows.close()
+    level = shared(path)
+    with pytest.raises(StateFailed):
+        await level.purge(Meant(stored_before_ms=-(2**70)))
+    level.add(key(1), STORED, 60)
+    level._send()
+    assert await found(level, key(1)) == STORED
+    await closed(level)
+
+
 class _Rows:
     """Rows that fail, or take their time."""
 
@@ -179,6 +218,7 @@ async def test_a_level_that_fails_is_done_without(caplog: pytest.LogCaptureFixtu
     level = Shared(_Rows(_fail), 10**6, lambda: NOW_S)
     assert await found(level, key(1)) is None
     level.add(key(1), STORED, 60)
+    assert level._young == [], "what cannot be read is not kept in mind"
     with pytest.raises(StateFailed):
         await level.purge(Meant())
     level.keep_scopes(())

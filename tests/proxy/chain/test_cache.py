@@ -24,6 +24,7 @@ from proxy.errors import (
 from proxy.observe.cache_counts import CacheCounts
 from proxy.providers import Patience
 from proxy.state import Meant
+from proxy.wire.usage import Usage
 from tests.calls import PATIENCE, a_call
 from tests.fakes import completion, sse_chunks
 
@@ -280,6 +281,116 @@ async def test_what_is_wrong_with_the_request_is_wrong_for_all() -> None:
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(one, InvalidRequest) for one in results)
     assert len(rig.asked) == 1
+
+
+async def test_a_field_that_the_key_leaves_out_may_be_what_was_wrong() -> None:
+    rig = Rig(InvalidRequest("no such tier"), ANSWER)
+    rig.gate.clear()
+    first = asyncio.create_task(rig.ask(service_tier="none"))
+    await turn()
+    other = asyncio.create_task(rig.ask())
+    await turn()
+    rig.gate.set()
+    with pytest.raises(InvalidRequest):
+        await first
+    assert await other == ("miss", ANSWER)
+
+
+async def test_who_inherits_a_call_is_not_held_to_the_time_of_the_one_that_left() -> None:
+    """What the first had asked for is paid all the same."""
+    rig = Rig(UpstreamTimeout("its time is up"), ANSWER)
+    rig.gate.clear()
+    [first] = rig.waiting(1)
+    await turn()
+    heir, third = a_call(), a_call()
+    tasks = [asyncio.create_task(rig.ask(call)) for call in (heir, third)]
+    await turn()
+    first.cancel()
+    await turn()
+    rig.gate.set()
+    assert {body for _, body in await asyncio.gather(*tasks)} == {ANSWER}
+    assert (len(rig.asked), len(heir.attempts), heir.error) == (2, 2, None)
+    assert (third.attempts, third.cost_nusd) == ([], 0)
+
+
+async def test_nobody_waits_for_a_call_that_is_in_less_of_a_hurry() -> None:
+    rig = Rig(ANSWER)
+    rig.gate.clear()
+    tasks = [asyncio.create_task(rig.ask(service_tier=tier)) for tier in ("flex", None, "flex")]
+    await turn()
+    rig.gate.set()
+    assert [result for result, _ in await asyncio.gather(*tasks)] == ["miss", "miss", "coalesced"]
+
+
+async def test_counts_never_go_down() -> None:
+    """Or Prometheus takes the process for a new one."""
+    rig = Rig(ANSWER)
+    rig.gate.clear()
+    tasks = rig.waiting(5)
+    await turn()
+    before = dict(rig.state.counts.events)
+    rig.gate.set()
+    await asyncio.gather(*tasks)
+    after = rig.state.counts.events
+    assert all(after[name] >= count for name, count in before.items())
+    assert (after["miss"], after["coalesced"]) == (1, 4)
+
+
+async def test_what_a_client_did_not_wait_for_is_not_saved() -> None:
+    rig = Rig(ANSWER)
+    await rig.ask()
+    call = a_call(stream=True)
+    await rig.layer(call, rig.endpoint)
+    call.error = "client_gone"
+    await call.closing.aclose()
+    assert (rig.state.counts.events["hit"], rig.state.counts.saved_nusd) == (1, 0)
+
+
+async def test_waiting_for_another_call_is_no_overhead_of_ours() -> None:
+    rig, calls = Rig(ANSWER), [a_call(), a_call()]
+    began_s = rig.now_s
+    rig.layer.clock = lambda: rig.now_s - began_s
+    rig.gate.clear()
+    tasks = [asyncio.create_task(rig.ask(call)) for call in calls]
+    await turn()
+    rig.now_s += 7
+    rig.gate.set()
+    await asyncio.gather(*tasks)
+    assert calls[1].waited_by(rig.now_s) == 7
+
+
+async def test_a_client_that_leaves_just_as_the_answer_comes_has_left() -> None:
+    rig = Rig(ANSWER, patience=Patience(1, 1, 1, 30))
+    rig.gate.clear()
+    [first] = rig.waiting(1)
+    await turn()
+    second = asyncio.create_task(rig.ask())
+    await turn()
+    rig.gate.set()
+    while not first.done():
+        await asyncio.sleep(0)
+        if rig.layer._flights == {} and not second.done():
+            second.cancel()
+    await first
+    with pytest.raises(asyncio.CancelledError):
+        await second
+
+
+async def test_a_stored_answer_has_the_usage_of_the_attempt_that_gave_it() -> None:
+    """With a second attempt that lost a race, the call as a whole has more."""
+    rig, winner = Rig(sse_chunks("Hello!")), Attempt("a/m", "m", "a", 0.0, usage=Usage(5, 2))
+
+    async def raced(call: Call) -> Answer:
+        call.answered, call.usage = winner, Usage(10, 4)
+        return Answer(200, (), "upstream", blocks=_each(sse_chunks("Hello!")))
+
+    call = a_call(stream=True)
+    answer = await rig.layer(call, raced)
+    assert answer.blocks is not None
+    assert [block async for block in answer.blocks]
+    await call.closing.aclose()
+    _, body = await rig.ask()
+    assert orjson.loads(body)["usage"]["total_tokens"] == 7
 
 
 async def test_nobody_waits_for_another_call_longer_than_for_its_own() -> None:

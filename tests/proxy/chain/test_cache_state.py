@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -86,6 +87,20 @@ async def test_what_is_found_while_something_is_purged_may_be_just_that(tmp_path
 
     shared.find = find_and_purge  # type: ignore[method-assign]
     assert await second.find(KEY, RULE, NOW_S) is None
+
+
+async def test_what_was_stored_meanwhile_is_newer_than_what_the_disk_has(tmp_path: Path) -> None:
+    second, newer = await restarted(tmp_path / "c"), replace(STORED, call_id="req_2")
+    shared = second.shared
+    assert shared is not None
+
+    async def find_late(key: bytes) -> Stored | None:
+        second.add(KEY, newer, RULE)
+        return STORED
+
+    shared.find = find_late  # type: ignore[method-assign]
+    assert await second.find(KEY, RULE, NOW_S) == newer
+    assert second.store.find(KEY, NOW_S, 60) == newer
 
 
 async def test_without_a_cache_anywhere_the_shared_level_is_not_opened(tmp_path: Path) -> None:
