@@ -17,6 +17,9 @@ MAX_ANSWER_BYTES: Final = 1_000_000
 #: Tools that only the client carries out; those of the provider's own look into a world that changes.
 _CLIENT_TOOLS: Final = frozenset({"function", "custom"})
 
+#: What makes an answer depend on a world that changes, in the words of several providers.
+_LOOKS_AROUND: Final = ("web_search_options", "audio", "plugins", "search_parameters", "enable_search")
+
 #: Members that both forms of an answer can say, at the top of a completion, of its choice and of its message. What
 #: providers add besides is kept if it is nothing (null, an empty list), or known to say nothing of the text.
 _COMPLETION: Final = frozenset(
@@ -40,7 +43,7 @@ def is_eligible(request: ChatRequest, *, is_sampled: bool) -> bool:
         return False
     if body.get("store") is True or body.get("logprobs") is True:
         return False
-    if body.get("web_search_options") is not None or body.get("audio") is not None:
+    if any(body.get(name) not in (None, False) for name in _LOOKS_AROUND) or _has_remote_image(body.get("messages")):
         return False
     modalities, tools = body.get("modalities"), body.get("tools")
     if modalities is not None and modalities != ["text"]:
@@ -64,6 +67,23 @@ def unfit(document: Mapping[str, object], size_bytes: int) -> Unfit | None:
     if any(not isinstance(message.get(name, ""), str | None) for name in ("reasoning_content", "reasoning")):
         return "strange"
     return None
+
+
+def _has_remote_image(messages: object) -> bool:
+    """One that is named by its address: what lies there may be another one next time."""
+    if not isinstance(messages, list):
+        return False
+    for message in messages:
+        parts = message.get("content") if isinstance(message, dict) else None
+        if isinstance(parts, list) and any(_is_remote(part) for part in parts):
+            return True
+    return False
+
+
+def _is_remote(part: object) -> bool:
+    image = part.get("image_url") if isinstance(part, dict) else None
+    url = image.get("url") if isinstance(image, dict) else image
+    return isinstance(url, str) and not url.startswith("data:")
 
 
 def _is_low(temperature: object) -> bool:

@@ -63,6 +63,7 @@ class Shared:
         self._wall_clock = wall_clock
         self._sketch: Sketch | None = None  # None: not read yet, so any key may be there
         self._read: Sketch | None = None  # as the thread leaves it when it has read all keys
+        self._is_reading = True
         self._is_blind = False  # can they not be read?
         self._young: list[bytes] = []  # keys that were added meanwhile
         self._waiting: list[CacheRow] = []
@@ -75,9 +76,9 @@ class Shared:
 
     async def find(self, key: bytes) -> Stored | None:
         """The answer of this key; None if there is none, or it takes too long. Cost of a miss: 1 µs."""
-        if self._sketch is None:
-            self._take_sketch()
-        elif not self._sketch.may_have(key):
+        if self._read is not None:
+            self._take_sketch(self._read)
+        if self._sketch is not None and not self._sketch.may_have(key):
             return None
         if self._jobs.qsize() >= _MAX_WAITING_JOBS:  # the disk is stuck
             self.stats.late += 1
@@ -113,10 +114,7 @@ class Shared:
         about = stored.team, stored.model, stored.scope
         self._waiting.append(CacheRow(key, data, *about, *names, stored_ms, stored_ms + int(ttl_s * 1000)))
         self._added_bytes += len(data)
-        if self._sketch is not None:
-            self._sketch.add(key)
-        elif not self._is_blind:
-            self._young.append(key)
+        self._add_to_sketch(key)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_WRITE_AFTER_S, self._send)
 
@@ -158,13 +156,22 @@ class Shared:
         self._jobs.put(None)
         self._thread.join(timeout_s)
 
-    def _take_sketch(self) -> None:
+    def _take_sketch(self, read: Sketch) -> None:
         """It changes hands as a whole, since two threads must not set bits in one byte."""
-        if self._read is not None:
-            for key in self._young:
-                self._read.add(key)
-            self._young.clear()
-            self._sketch = self._read
+        for key in self._young:
+            read.add(key)
+        self._young.clear()
+        self._sketch, self._read, self._is_reading = read, None, False
+
+    def _add_to_sketch(self, key: bytes) -> None:
+        if self._is_reading and not self._is_blind:
+            self._young.append(key)
+        if self._sketch is not None:
+            self._sketch.add(key)
+            if self._sketch.is_worn and not self._is_reading:
+                self._is_reading = True
+                self._send()  # what waits to be written is written before the keys are read
+                self._jobs.put(self._read_keys)
 
     async def _ask(self, do: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
@@ -214,7 +221,7 @@ class Shared:
         except StateFailed as error:
             self._fail(error)
         finally:
-            self._is_blind = self._read is None  # then any key may be there
+            self._is_blind = self._read is None  # then any key may be there, or what the last sketch says
 
     def _look(self, key: bytes) -> Stored | None:
         stored = None

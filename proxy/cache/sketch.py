@@ -20,12 +20,19 @@ class Sketch:
         wanted = max(_MIN_BITS, budget_bytes // _USUAL_BYTES * _BITS)
         self._mask = (1 << (wanted - 1).bit_length()) - 1
         self._bits = bytearray((self._mask + 1) // 8)
+        self._room = 2 * wanted // _BITS
 
     def add(self, key: bytes) -> None:
         """This key is there. `key`: 32 bytes."""
         bits, mask = self._bits, self._mask
+        self._room -= 1
         for number in unpack_from("<4Q", key):
             bits[(number & mask) >> 3] |= 1 << (number & 7)
+
+    @property
+    def is_worn(self) -> bool:
+        """Were so many keys added, those that are gone by now included, that it should be made anew?"""
+        return self._room <= 0
 
     def may_have(self, key: bytes) -> bool:
         """May it be there? Cost: 0.6 µs."""

@@ -23,6 +23,8 @@ def eligible(is_sampled: bool = False, **fields: Any) -> bool:
         {"store": False},
         {"stream": True},
         {"modalities": ["text"]},
+        {"enable_search": False},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png,x"}}]}]},
         {"tools": [{"type": "function", "function": {"name": "f"}}]},
     ],
 )
@@ -40,6 +42,11 @@ def test_a_plain_request_is_eligible(fields: dict[str, Any]) -> None:
         {"modalities": ["text", "audio"]},
         {"web_search_options": {}},
         {"tools": [{"type": "web_search"}]},
+        {"plugins": [{"id": "web"}]},
+        {"search_parameters": {"mode": "on"}},
+        {"enable_search": True},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://h/a.png"}}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "http://h/a.png"}]}]},
         {"x_padding": "x" * MAX_REQUEST_BYTES},
     ],
 )

@@ -264,3 +264,19 @@ def test_where_it_cannot_be_opened_memory_does_alone(tmp_path: Path, caplog: pyt
     (tmp_path / "books.db-cache").mkdir()
     assert open_shared(load_text(CONFIG.replace("FILE", str(tmp_path / "books.db")), {}, "g.yaml").config) is None
     assert "without its shared level" in caplog.text
+
+
+async def test_a_worn_sketch_is_made_anew_beside_those_who_look(path: Path) -> None:
+    level = shared(path)
+    await level.purge(Meant(id="nothing"))
+    await found(level, key(1))
+    assert level._sketch is not None
+    level._sketch._room = 2
+    before = level._sketch
+    for number in range(1, 6):
+        level.add(bytes([number]) * 32, STORED, 60)
+    await level.purge(Meant(id="nothing"))  # by then it is read
+    for number in range(1, 6):
+        assert await found(level, bytes([number]) * 32) is not None
+    assert level._sketch is not before
+    await closed(level)

@@ -29,3 +29,12 @@ def test_it_seldom_says_yes_to_one_that_is_not() -> None:
 
 def test_an_empty_one_has_nothing() -> None:
     assert not Sketch(0).may_have(key(1))
+
+
+def test_one_that_took_twice_what_it_is_for_is_worn() -> None:
+    sketch = Sketch(15_000_000)
+    for number in range(19_999):
+        sketch.add(key(number))
+    assert not sketch.is_worn
+    sketch.add(key(0))
+    assert sketch.is_worn

@@ -141,3 +141,11 @@ def test_notes_are_kept_by_name_whatever_becomes_of_rows(tmp_path: Path) -> None
     rows.close()
     again = SqliteCache(tmp_path / "c")
     assert (again.find_note("learned"), again.find_note("other")) == (b"new", None)
+
+
+def test_what_is_purged_is_not_to_be_read_from_the_file_either(tmp_path: Path) -> None:
+    rows = filled(tmp_path / "c", row(1, b"a secret that nobody guesses" * 100), row(2, b"another" * 100))
+    assert rows.purge(Meant(id="call1")) == 1
+    files = [one.read_bytes() for one in tmp_path.iterdir()]
+    assert any(b"another" in data for data in files)
+    assert not any(b"a secret that nobody guesses" in data for data in files)
