@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -36,3 +37,8 @@ class CacheCounts:
     saved_nusd: int = 0  #: what hits would have cost
     used_bytes: int = 0  #: memory that answers take
     semantic: SemanticCounts = field(default_factory=SemanticCounts)
+
+    def by_tier(self) -> Iterator[tuple[tuple[str, str], int]]:
+        """All events, by tier and name."""
+        yield from ((("exact", name), count) for name, count in self.events.items())
+        yield from ((("semantic", name), count) for name, count in self.semantic.events.items())

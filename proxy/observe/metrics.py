@@ -155,14 +155,7 @@ class Metrics(Collector):
         yield _filled(books, (((state,), count) for state, count in self._books().items()))
         text = "Calls of models with a cache, and answers kept."
         events = CounterMetricFamily("llm_cache_events", text, labels=("tier", "result"))
-        exact, semantic = self.cache.events, self.cache.semantic.events
-        yield _filled(
-            events,
-            [
-                *((("exact", result), count) for result, count in exact.items()),
-                *((("semantic", result), count) for result, count in semantic.items()),
-            ],
-        )
+        yield _filled(events, self.cache.by_tier())
         saved_usd = self.cache.saved_nusd * 1e-9
         yield CounterMetricFamily("llm_cache_saved_usd", "What answers from the cache would have cost.", saved_usd)
         yield GaugeMetricFamily("llm_cache_used_bytes", "Memory that stored answers take.", self.cache.used_bytes)

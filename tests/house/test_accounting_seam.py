@@ -13,7 +13,7 @@ ENGINE = "proxy/chain/engine.py"
 #: What a provider is asked by.
 ASKING = frozenset({"open_stream", "answer"})
 #: Paths that clients may POST to, and that ask no provider.
-ASKS_NOBODY = frozenset({"/api/count-tokens"})
+ASKS_NOBODY = frozenset({"/api/count-tokens", "/v1/cache/feedback"})
 
 
 def askers(name: str, source: str) -> list[str]:

@@ -1,0 +1,51 @@
+import pytest
+
+from proxy.cache.nearest import Candidate, Found
+from proxy.cache.semantic.judge import Judge, load_judge
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    return load_judge()
+
+
+def found(*texts: str, cosine: float = 0.9) -> Found:
+    return Found(None, tuple(Candidate(text.encode(), text, cosine - at / 100, False) for at, text in enumerate(texts)))
+
+
+def test_nothing_near_is_no_match(judge: Judge) -> None:
+    assert judge.match("How do I reset my password?", found()) is None
+
+
+def test_the_most_likely_is_the_match_not_the_nearest(judge: Judge) -> None:
+    match = judge.match(
+        "How do I reset my password?", found("How do I reset my router?", "How can I reset my password?")
+    )
+    assert match is not None
+    assert match.text == "How can I reset my password?"
+    assert match.probability > 0.5
+    assert match.vetoes == ()
+
+
+def test_where_guards_object_to_all_the_nearest_says_why(judge: Judge) -> None:
+    match = judge.match("How do I cook 3 eggs?", found("How do I cook 5 eggs?"))
+    assert match is not None
+    assert (match.probability, match.vetoes) == (0.0, ("numbers",))
+
+
+def test_what_is_near_by_words_is_judged_too(judge: Judge) -> None:
+    texts = [f"How do I reset my {thing}?" for thing in "abcdefghijkl"]
+    candidates = [Candidate(text.encode(), text, 0.5, False) for text in texts]
+    candidates.append(Candidate(b"x", "How can I reset my password?", 0.4, True))
+    match = judge.match("How do I reset my password?", Found(None, tuple(candidates)))
+    assert match is not None
+    assert match.entry_id == b"x"
+
+
+def test_answers_are_compared(judge: Judge) -> None:
+    assert judge.same("It is Paris.", "It is Paris", 0.99) is True
+    assert judge.same("Paris", "Rome", 0.6) is False
+
+
+def test_the_promise_of_less_errors_asks_for_more(judge: Judge) -> None:
+    assert judge.threshold(0.02) >= judge.threshold(0.1)
