@@ -16,18 +16,24 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from proxy.cache.nearest import Found, LookupFailed, Remote, open_index
-from proxy.cache.nearest.base import Vector, Vectors
-from proxy.cache.semantic.calibrate import SERVES_AT_ONCE, Calibrator
+from proxy.cache.nearest.base import Vector
+from proxy.cache.semantic.calibrate import Calibrator
 
 if TYPE_CHECKING:
     from proxy.cache.nearest.index import Index
     from proxy.cache.semantic.judge import Judge, Match
 
-#: How long a look-up may take, in seconds, the embedding included; longer where a provider makes the vectors.
-PATIENCE_S: Final = 0.01
+#: How long a call waits for its look-up, in seconds, those before it and the vector included; longer where a provider
+#: makes the vectors. The search itself has a bound of its own.
+PATIENCE_S: Final = 0.05
 REMOTE_PATIENCE_S: Final = 0.25
 #: Comparisons of answers that may be under way; what comes beyond is not compared.
 _MAX_LEARNING: Final = 4
+#: So much of an answer is compared by meaning, in characters: it takes 2 ms. The rest counts by its words and figures.
+_COMPARED_CHARS: Final = 200
+#: How long a comparison waits for look-ups to be done first, in seconds, and how often it asks.
+_POLL_S: Final = 0.01
+_MAX_POLLS: Final = 500
 
 _logger = logging.getLogger(__name__)
 
@@ -50,6 +56,7 @@ class Meaning:
         self._notes = dict(notes or {})
         self.calibrators: dict[str, Calibrator] = {}  #: by model and promise
         self._learning: set[asyncio.Task[None]] = set()
+        self._looking = 0  # look-ups that are under way
         self.judged = 0  #: pairs of answers that were compared and told apart or not
         self.untold = 0  #: those of which nothing could be said
 
@@ -60,14 +67,18 @@ class Meaning:
         def then(found: Found) -> Seen:
             return Seen(found.vector, judge.match(text, found))
 
-        return await self.index.nearest_then(scope_key, text, now, then)
+        self._looking += 1
+        try:
+            return await self.index.nearest_then(scope_key, text, now, then)
+        finally:
+            self._looking -= 1
 
     def calibrator(self, model: str, max_error: float) -> Calibrator:
         """Of this model and promise; made when it is asked for first."""
         name = f"{model} {max_error:g}"
         found = self.calibrators.get(name)
         if found is None:
-            found = Calibrator(max_error, self._judge.threshold(max_error), SERVES_AT_ONCE)
+            found = Calibrator(max_error, self._judge.threshold(max_error))
             known = self._notes.get(name)
             if isinstance(known, dict):
                 found.restore(known)
@@ -99,12 +110,21 @@ class Meaning:
         await self.settled()
         await self.index.aclose()
 
-    async def _learn(self, calibrator: Calibrator, probability: float, fresh: str, cached: str) -> None:
-        def compare(vectors: Vectors) -> bool | None:
-            return self._judge.same(fresh, cached, float(vectors[0] @ vectors[1]))
+    async def _quiet(self) -> None:
+        """Returns when no look-up is under way, or after a while all the same."""
+        for _ in range(_MAX_POLLS):
+            if not self._looking:
+                return
+            await asyncio.sleep(_POLL_S)
 
+    async def _learn(self, calibrator: Calibrator, probability: float, fresh: str, cached: str) -> None:
+        vectors: list[Vector] = []
         try:
-            is_same = await self.index.embedder.embed_then([fresh, cached], compare)
+            for text in (fresh, cached):  # one by one, so that a look-up waits for no more than one
+                await self._quiet()
+                await self.index.embedder.embed_then([text[:_COMPARED_CHARS]], lambda found: vectors.append(found[0]))
+            cosine = float(vectors[0] @ vectors[1])
+            is_same = await asyncio.to_thread(self._judge.same, fresh, cached, cosine)
         except LookupFailed:
             return
         if is_same is None:

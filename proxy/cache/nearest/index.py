@@ -15,12 +15,16 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from time import monotonic
+from typing import Any, Final
 
 from proxy.cache.nearest.base import Embedder, Found, IndexStats, LookupFailed, T, Vector, Vectors
 from proxy.cache.nearest.collection import Collection
 from proxy.cache.nearest.scope import Entry
 from proxy.cache.nearest.worker import Worker
+
+#: What a search may take, the vector of what is searched for aside.
+SEARCH_S: Final = 0.01
 
 _logger = logging.getLogger(__name__)
 
@@ -59,22 +63,27 @@ class Index:
         return await self.nearest_then(scope_key, text, now, lambda found: found)
 
     async def nearest_then(self, scope_key: bytes, text: str, now: float, then: Callable[[Found], T]) -> T:
-        """What `then` makes of that, on the worker's thread and in the same time; of an empty scope here. Raises
-        LookupFailed.
+        """What `then` makes of that, on the worker's thread; of an empty scope here. Raises LookupFailed, also if the
+        search and `then` alone took longer than `SEARCH_S`.
         """
         if not self._collection.has_scope(scope_key):
             return then(Found(None, ()))
         pending = self._collection.pending_of(scope_key)
         texts = [text] if pending is None else [text, pending.text]
 
-        def search(vectors: Vectors) -> T:
-            return then(self._collection.search(scope_key, text, vectors, pending, now))
+        def search(vectors: Vectors) -> tuple[T, float]:
+            began_at = monotonic()
+            result = then(self._collection.search(scope_key, text, vectors, pending, now))
+            return result, monotonic() - began_at
 
         try:
             async with asyncio.timeout(self.wait_s):
-                return await self.embedder.embed_then(texts, search)
+                result, took_s = await self.embedder.embed_then(texts, search)
         except TimeoutError:
             raise LookupFailed("slow") from None
+        if took_s > SEARCH_S:
+            raise LookupFailed("slow")
+        return result
 
     def add(
         self,

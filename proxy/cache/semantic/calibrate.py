@@ -31,8 +31,8 @@ _WRONG, _RIGHT = 1.0, 29.0
 #: The running test: what it stakes, relative to 1 / max_error, and the gain at which it calls.
 _STAKE: Final = 0.25
 _CALL: Final = 100.0
-#: Hits that are audited: all in the beginning, fewer with the evidence, but always some.
-_AUDITS: Final = 50.0
+#: Hits that are audited: a quarter when the first are served, fewer with the evidence, but always some.
+_AUDITS: Final = 10.0
 _LEAST_AUDITED: Final = 0.03
 _SCHEMA: Final = 1
 
@@ -125,25 +125,16 @@ class Calibrator:
 
     def restore(self, data: Mapping[str, object]) -> bool:
         """Takes over a snapshot. False, and nothing changes, if it is damaged or of another promise or start."""
-        wrong, count, drift, trust = data.get("wrong"), data.get("count"), data.get("drift"), data.get("trust")
-        if (
-            data.get("schema") != _SCHEMA
-            or data.get("max_error") != self.max_error
-            or data.get("ladder") != self._ladder
-        ):
+        steps = len(self._ladder)
+        wrong, count = _weights(data.get("wrong"), steps), _weights(data.get("count"), steps)
+        rest = _weights([data.get("drift"), data.get("trust")], 2)
+        known = (data.get("schema"), data.get("max_error"), data.get("ladder"))
+        if known != (_SCHEMA, self.max_error, self._ladder) or wrong is None or count is None or rest is None:
             return False
-        if not _are_weights(wrong, len(self._ladder)) or not _are_weights(count, len(self._ladder)):
-            return False
-        if not _are_weights([drift, trust], 2):
-            return False
-        assert isinstance(wrong, list)
-        assert isinstance(count, list)
         if any(bad > every for bad, every in zip(wrong, count, strict=True)):
             return False
-        self._wrong, self._count = list(map(float, wrong)), list(map(float, count))
-        assert isinstance(drift, int | float)
-        assert isinstance(trust, int | float)
-        self._drift, self._trust = float(drift), float(trust)
+        self._wrong, self._count = wrong, count
+        self._drift, self._trust = rest[0], max(1.0, rest[1])
         self._threshold = self._find()
         return True
 
@@ -193,9 +184,10 @@ def _log_beta(a: float, b: float) -> float:
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
-def _are_weights(values: object, length: int) -> bool:
-    return (
-        isinstance(values, list)
-        and len(values) == length
-        and all(type(value) in (int, float) and math.isfinite(value) and value >= 0 for value in values)
-    )
+def _weights(values: object, length: int) -> list[float] | None:
+    """So many numbers from 0 on; None if it is anything else."""
+    if not isinstance(values, list) or len(values) != length:
+        return None
+    if not all(type(value) in (int, float) and math.isfinite(value) and value >= 0 for value in values):
+        return None
+    return [float(value) for value in values]

@@ -43,7 +43,7 @@ _POINTING: Final = re.compile(
 
 def ineligible(request: ChatRequest, *, is_sampled: bool = False) -> Ineligible | None:
     """Why a request is not looked up by meaning; None: it is. To be asked after `admission.is_eligible`, which knows
-    what may be cached at all. `is_sampled`: also if it asks for chance. Cost: 10 to 20 µs for a question.
+    what may be cached at all. `is_sampled`: also if it asks for chance. Cost: 20 to 30 µs for a question.
     """
     body = request.body
     if _has_tools(body):

@@ -52,8 +52,9 @@ _MEASURES: Final = frozenset(
 def features(difference: Difference, cosine: float) -> list[float]:
     """The figures of `NAMES`. `cosine` of the two texts' vectors. Cost: 20 to 30 µs."""
     one, other = difference.asked, difference.stored
-    left = [one.content[word] for word in difference.mine]
-    right = [other.content[word] for word in difference.theirs]
+    # sorted, so that sums are the same to the last digit, and so are the trees that are learned from them
+    left = sorted([one.content[word] for word in difference.mine])
+    right = sorted([other.content[word] for word in difference.theirs])
     mine, theirs = sum(left), sum(right)
     shared = sum(one.content.values()) - mine
     least, most = (mine, theirs) if mine < theirs else (theirs, mine)
@@ -91,7 +92,7 @@ def features(difference: Difference, cosine: float) -> list[float]:
         len(one.qualifiers ^ other.qualifiers),
         sum(rarity >= RAREST for rarity in left) + sum(rarity >= RAREST for rarity in right),
         _frame(one.tokens, other.tokens),
-        one.is_chinese,
+        one.is_chinese or other.is_chinese,
         (not one.asks) + (not other.asks),
     ]
 

@@ -41,10 +41,10 @@ eligible entitled qualify; expire expiry lapse; renew renewal; extend prolong ex
 wait waiting; schedule timetable; location address whereabouts; difference differ distinction; best top ideal;
 cheap inexpensive affordable; expensive costly; safe secure; dangerous hazardous risky unsafe; broken faulty damaged;
 lost missing misplaced; quote quotation estimate; dispute challenge contest; doubt question;
-discount reduction voucher; cause reason; method way; amount quantity; evidence proof; journey trip; guest visitor;
-meeting appointment; advice guidance; rubbish litter; centre center; colour color; organisation organization;
-licence license; cheque check; jumper sweater; film movie; tap faucet; queue line; author writer; stolen theft;
-tell inform notify; error mistake; uk british britain; us american usa; eu european europe
+discount reduction voucher; cause reason; method way; amount quantity; evidence proof; guest visitor;
+meeting appointment; advice guidance; centre center; colour color; organisation organization; licence license;
+cheque check; jumper sweater; tap faucet; queue line; author writer; stolen theft; tell inform notify;
+uk british britain; us american usa; eu european europe
 """
 
 #: Phrases that mean one word.
@@ -53,6 +53,10 @@ PHRASES: Final = {
     "switch on": "enable",
     "turn off": "disable",
     "switch off": "disable",
+    "turn it on": "enable",
+    "turn it off": "disable",
+    "switch it on": "enable",
+    "switch it off": "disable",
     "log in": "login",
     "sign in": "login",
     "log into": "login",
@@ -87,11 +91,11 @@ PHRASES: Final = {
     "fewer than": "lessthan",
     "at least": "atleast",
     "at most": "atmost",
-    "how much does": "price how",
-    "how much is": "price how",
-    "how much are": "price how",
-    "how much do": "price how",
-    "what does it cost": "price how",
+    "how much does": "how much price",
+    "how much is": "how much price",
+    "how much are": "how much price",
+    "how much do": "how much price",
+    "what does it cost": "how much price",
     "at the same time": "simultaneous",
     "as well as": "and",
     "opening hours": "open hour",

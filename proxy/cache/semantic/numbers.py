@@ -73,7 +73,7 @@ _NUMBER: Final = re.compile(
     r"|[\s-]?(per cent)\b)?"
 )
 _WORD: Final = re.compile(
-    rf"\b((?:a|{_WORDS}|hundred|thousand|million)(?:[\s-](?:and\s)?(?:{_WORDS}|hundred|thousand|million|billion))*)"
+    rf"\b((?:a(?=[\s-](?:dozen|hundred|thousand|million))|{_WORDS}|hundred|thousand|million)(?:[\s-](?:and\s)?(?:{_WORDS}|hundred|thousand|million|billion)){{0,8}})"
     rf"(?:[\s-]+({_LATIN_UNITS}|per cent)\b)?(?![\w])"
 )
 _ZH_NUMBER: Final = re.compile(

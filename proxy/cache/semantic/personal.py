@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_EMAIL: Final = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 #: Digits with single separators between them, as cards, telephones and accounts are written.
-_DIGITS: Final = re.compile(r"(?<![\w.,])\+?\(?\d(?:[ \-().]{0,2}\d){6,18}(?![\w,]|\.\d)")
+_DIGITS: Final = re.compile(r"(?<![\w.,])\+?\(?\d(?:[ \-()]{0,2}\d){6,18}(?![\w,]|\.\d)")
 _IBAN: Final = re.compile(r"\b([A-Z]{2}\d{2})((?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?)\b")
 _CN_RESIDENT: Final = re.compile(r"(?<!\d)\d{17}[\dXx](?!\d)")
 _SSN: Final = re.compile(r"(?<![\d-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])")
@@ -63,5 +63,5 @@ def _is_card_or_phone(match: str, text: str) -> bool:
         return True
     if len(digits) not in _PHONE_DIGITS:
         return False
-    is_written_as_phone = match.startswith("+") or any(sign in match for sign in " -().")
+    is_written_as_phone = match.startswith("+") or any(sign in match for sign in " -()")
     return is_written_as_phone or bool(_PHONE_WORD.search(text))

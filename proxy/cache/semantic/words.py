@@ -1,6 +1,7 @@
 """How rare a word is: a table of some 10,000 English and Chinese words, read once.
 
-A word is as rare as its place among the pieces of a published tokenizer says, which are in the order of frequency.
+A word is as rare as its place among the pieces of a published tokenizer says, which are in the order of frequency
+(o200k_base, MIT: proxy/accounting/ranks/README.md).
 `words.txt` is made by `python -m benchmarks.semantic.words`, which says where it comes from. (Vectors of words, to see
 whether what is left over on both sides means the same, were tried: they changed nothing.)
 """

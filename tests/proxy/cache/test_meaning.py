@@ -6,7 +6,7 @@ import pytest
 
 from proxy.cache.meaning import Meaning, open_meaning
 from proxy.cache.nearest import LookupFailed
-from tests.meanings import FakeEmbedder, FakeIndex, FakeJudge, a_meaning
+from tests.meanings import FakeEmbedder, FakeIndex, FakeJudge, a_meaning, prove
 
 SCOPE = b"s" * 32
 
@@ -30,16 +30,20 @@ async def test_a_look_up_that_fails_says_why() -> None:
         await meaning.look(SCOPE, "what about cats", 0.0)
 
 
-async def test_answers_that_differ_tighten_the_promise(caplog: pytest.LogCaptureFixture) -> None:
+async def test_answers_that_are_the_same_prove_a_promise_and_others_end_it(caplog: pytest.LogCaptureFixture) -> None:
     meaning = a_meaning()
     calibrator = meaning.calibrator("chat", 0.05)
+    assert not calibrator.serves(0.99)
+    for _ in range(150):
+        meaning.learn(calibrator, 0.99, "Yes.", "Yes.")
+        await meaning.settled()
     assert calibrator.serves(0.99)
     with caplog.at_level(logging.WARNING):
         for _ in range(50):
             meaning.learn(calibrator, 0.99, "No.", "Yes.")
             await meaning.settled()
     assert not calibrator.serves(0.99)
-    assert meaning.judged == 50
+    assert meaning.judged == 200
     assert "5% of hits" in caplog.text
 
 
@@ -68,12 +72,11 @@ async def test_a_comparison_without_vectors_is_left_out() -> None:
 
 async def test_what_was_learned_survives_in_notes() -> None:
     meaning = a_meaning()
-    for _ in range(50):
-        meaning.calibrator("chat", 0.05).judged(0.99, is_same=False)
+    prove(meaning.calibrator("chat", 0.05))
     notes = orjson.loads(orjson.dumps(meaning.notes))
-    assert not a_meaning(notes=notes).calibrator("chat", 0.05).serves(0.99)
-    assert a_meaning(notes=notes).calibrator("mini", 0.05).serves(0.99)
-    assert a_meaning(notes={"chat 0.05": "nonsense"}).calibrator("chat", 0.05).serves(0.99)
+    assert a_meaning(notes=notes).calibrator("chat", 0.05).serves(0.99)
+    assert not a_meaning(notes=notes).calibrator("mini", 0.05).serves(0.99)
+    assert not a_meaning(notes={"chat 0.05": "nonsense"}).calibrator("chat", 0.05).serves(0.99)
 
 
 async def test_models_and_promises_learn_apart() -> None:

@@ -11,7 +11,7 @@ from proxy.chain.semantic import Semantic, Sought
 from proxy.observe.cache_counts import CacheCounts
 from tests.calls import a_call
 from tests.fakes import completion
-from tests.meanings import FakeEmbedder, FakeIndex, FakeJudge, a_meaning
+from tests.meanings import FakeEmbedder, FakeIndex, FakeJudge, a_meaning, prove
 
 NOW_S = 1_790_000_000.0
 SERVE, SHADOW = SemanticRule(True, 60, 0.05), SemanticRule(False, 60, 0.05)
@@ -29,6 +29,7 @@ class Rig:
         self.state.meaning = self.meaning
         self.semantic = Semantic(self.state, lambda: draw)
         self.counts = self.state.counts.semantic
+        prove(self.meaning.calibrator("chat", 0.05))
 
     async def seek(self, text: str, team: str = "search", max_age_s: float = 60, **fields: Any) -> Sought | None:
         return await self.semantic.seek(asked(text, **fields), RULE, SERVE, team, max_age_s)
@@ -97,7 +98,7 @@ async def test_a_guard_that_objects_is_counted_by_its_name() -> None:
 
 
 async def test_what_is_not_sure_enough_is_a_miss() -> None:
-    rig = Rig(FakeJudge(probability=0.7))
+    rig = Rig(FakeJudge(probability=0.45))
     await rig.learn("please tell me of cats")
     assert await rig.decided("what do you know of cats") is None
     assert rig.counts.events["miss"] == 1
@@ -109,7 +110,7 @@ async def test_an_audited_hit_is_asked_for_and_teaches() -> None:
     assert await rig.decided("what do you know of cats") is None
     assert rig.counts.events["audited"] == 1
     await rig.learn("what do you know of cats", "Cats are fine.", b"k2")
-    assert (rig.meaning.judged, rig.meaning.calibrator("chat", 0.05).judged_count) == (1, 1)
+    assert (rig.meaning.judged, rig.meaning.calibrator("chat", 0.05).judged_count) == (1, 301)
 
 
 async def test_wrong_answers_end_the_serving() -> None:
