@@ -15,9 +15,6 @@ from routing.obstacles import BROKEN, DRAINED, FULL, LIMITED, PACED, is_askable
 from routing.pacer import Pacer
 from routing.types import Capacity, Outcome, Target
 
-#: A 429 that names no time: doubled for each that follows, up to the second figure.
-_BLOCKED_S: Final = 1.0
-_MAX_BLOCKED_S: Final = 4.0
 #: All of a provider's credentials were refused.
 _REFUSED_S: Final = 60.0
 
@@ -37,6 +34,9 @@ _KNOWN_SAMPLES: Final = 5
 _WELL_KNOWN: Final = 20
 _PATIENT: Final = 4.0
 _LEAST_PATIENCE_S: Final = 5.0
+#: What timed out sooner was not given up for its silence: no connection came about (two seconds, by default), or the
+#: provider said so itself.
+_SILENCE_S: Final = 3.0
 
 
 class TargetState:
@@ -48,7 +48,6 @@ class TargetState:
         "_heard_whole_at",
         "_hears_first_tokens",
         "_listened_at",
-        "_refusals",
         "_under_way",
         "asked_at",
         "breaker",
@@ -72,7 +71,6 @@ class TargetState:
         self.asked_at = -inf  #: when the last attempt was sent
         self.drained_until = -inf  #: by an operator's order
         self.tokens_per_s: float | None = None  #: of its streams once they have begun, lately; None: unknown
-        self._refusals = 0  # 429s in a row
         # By the time of sending: how many were in flight, itself included, and how slow it was to begin, if it has.
         self._under_way: dict[float, tuple[int, float | None]] = {}
         # By the time of sending, of some that have not begun yet: when to wonder about them, and their prompts.
@@ -145,7 +143,7 @@ class TargetState:
         """Learn from the first token of an attempt that was sent at `started_at`, as soon as it comes."""
         self._hears_first_tokens = True
         self._due.pop(started_at, None)
-        self._refusals = 0
+        self.pacer.accepted()
         if now - self._heard_at < _GAP_S:
             return
         self._heard_at = now
@@ -179,12 +177,9 @@ class TargetState:
             used = outcome.input_tokens + outcome.output_tokens
             self.pacer.ended(outcome.reserved_tokens, used if kind == "ok" and used else None, now)
         if kind == "rate_limited":
-            asked_s = outcome.retry_after_s
-            wait_s = min(_MAX_BLOCKED_S, _BLOCKED_S * 2**self._refusals) if asked_s is None else asked_s
-            self.pacer.blocked(wait_s, now)
-            self._refusals = min(self._refusals + 1, 10)
+            self.pacer.refused(outcome.retry_after_s, outcome.started_at, now)
         elif kind == "ok":
-            self._refusals = 0
+            self.pacer.accepted()
         elif kind == "refused":
             self.breaker.cool_down(_REFUSED_S, now)
 
@@ -204,12 +199,18 @@ class TargetState:
             health.ended(True, now)
             if is_stream:
                 health.streamed(kind == "cut", now)
+        elif kind == "timeout" and is_stream and ttft_s is None and self._may_be_late(outcome):
+            health.timed_out(outcome.duration_s, uncached_tokens, now, in_flight)
         elif kind in ("failed", "timeout"):
             health.ended(False, now)
-        if kind in ("timeout", "outrun") and is_stream and ttft_s is None:
+        elif kind == "outrun" and is_stream and ttft_s is None:
             # Were a lost race not learned, a slow target whose races are all lost would look well.
             health.kept_waiting(outcome.duration_s, uncached_tokens, now, in_flight)
         return slowness
+
+    def _may_be_late(self, outcome: Outcome) -> bool:
+        """Was it given up while it was silent, at a target of which it is known how long it takes?"""
+        return outcome.duration_s >= _SILENCE_S and self.health.first_tokens >= _KNOWN_SAMPLES
 
     def _learn_speed(self, outcome: Outcome) -> None:
         streamed_s = outcome.duration_s - (outcome.ttft_s or 0.0)

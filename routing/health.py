@@ -12,7 +12,7 @@ from math import exp, log
 from typing import Final
 
 from routing.load import LoadCurve
-from routing.timing import Timing
+from routing.timing import Timing, p_within
 
 #: Time constants of what is remembered, in seconds.
 _SUCCESS_S: Final = 25.0
@@ -20,6 +20,8 @@ _RECORD_S: Final = 900.0
 #: Of streams, by time and by count: of the last thirty or so, how many were cut?
 _CUT_S: Final = 120.0
 _CUT_KEPT: Final = 0.97
+#: However good the record, so often nothing will ever come: times have longer tails than a log-normal.
+_LEAST_SILENT: Final = 0.005
 #: Attempts' worth of the long record in the recent one.
 _PRIOR_ATTEMPTS: Final = 4.0
 #: A target nobody has asked yet begins after 0.8 s, and 0.1 s for a thousand tokens; then it writes 50 tokens a second.
@@ -35,7 +37,7 @@ class Health:
 
     __slots__ = (
         *("_at", "_cut_at", "_cuts", "_failed", "_first", "_lasted", "_ok", "_record_failed", "_record_ok", "_whole"),
-        *("_load", "samples"),
+        *("_last_ok", "_late", "_load", "_record_late", "samples"),
     )
 
     def __init__(self) -> None:
@@ -44,6 +46,8 @@ class Health:
         self._load = LoadCurve()
         self._whole = Timing(_GUESSED_BASE_S, _GUESSED_PER_HUNDRED_S)
         self._at = self._ok = self._failed = self._record_ok = self._record_failed = 0.0
+        self._late = self._record_late = 0.0  # of those that count as answered, how many were given up before
+        self._last_ok = 1.0  # of the last attempt, whether it was answered: 0..1
         self._cut_at = self._cuts = self._lasted = 0.0
 
     @property
@@ -76,13 +80,17 @@ class Health:
         return self._whole.usual_s(_answer_size(uncached_tokens, output_tokens)) * exp(mean), sigma
 
     def p_ok(self, now: float) -> float:
-        """That an attempt is answered at all: the last half minute, on the record of the last quarter of an hour."""
+        """That an attempt is answered, soon or late: the last half minute, on the record of the last quarter of an
+        hour.
+        """
         ago = self._at - now
-        record_kept = exp(ago / _RECORD_S)
-        ok, failed = self._record_ok * record_kept, self._record_failed * record_kept
-        record = (ok + 10.0) / (ok + failed + 10.05)
-        kept = exp(ago / _SUCCESS_S)
-        return (self._ok * kept + _PRIOR_ATTEMPTS * record) / ((self._ok + self._failed) * kept + _PRIOR_ATTEMPTS)
+        return _share(self._ok, self._failed, self._record_ok, self._record_failed, ago)
+
+    def p_begins(self, now: float) -> float:
+        """That an attempt is answered before it is given up. For those who do not ask how late an answer may begin."""
+        ago, late, record_late = self._at - now, self._late, self._record_late
+        record_ok, record_failed = self._record_ok - record_late, self._record_failed + record_late
+        return _share(self._ok - late, self._failed + late, record_ok, record_failed, ago)
 
     def p_cut(self, now: float) -> float:
         """That a stream breaks after its first token."""
@@ -114,15 +122,38 @@ class Health:
             return None
         return self._whole.took(duration_s, _answer_size(uncached_tokens, output_tokens), now)
 
+    def timed_out(self, waited_s: float, uncached_tokens: int, now: float, in_flight: int = 1) -> None:
+        """Learn from an attempt that was given up without a first token. It was not answered at all, or only late: a
+        long prompt at a slow target says little about whether a short one would be answered. Bayes tells how likely
+        each is, and for so much it counts.
+        """
+        median_s, sigma = self.ttft_s(uncached_tokens, in_flight, now)
+        p_silent = max(_LEAST_SILENT, 1.0 - self.p_ok(now))
+        p_late = 1.0 - p_silent
+        if waited_s > 0:
+            p_late *= 1.0 - p_within(waited_s, median_s, sigma)
+        self.kept_waiting(waited_s, uncached_tokens, now, in_flight)
+        late = p_late / (p_late + p_silent)
+        self._ended(late, 1.0 - late, now)
+        self._late += late
+        self._record_late += late
+
     def ended(self, is_ok: bool, now: float) -> None:
         """Learn whether an attempt was answered."""
+        self._ended(float(is_ok), float(not is_ok), now)
+
+    def _ended(self, ok: float, failed: float, now: float) -> None:
         ago = self._at - now
         kept, record_kept = exp(ago / _SUCCESS_S), exp(ago / _RECORD_S)
         self._at = now
-        self._ok = self._ok * kept + is_ok
-        self._failed = self._failed * kept + (not is_ok)
-        self._record_ok = self._record_ok * record_kept + is_ok
-        self._record_failed = self._record_failed * record_kept + (not is_ok)
+        self._ok = self._ok * kept + ok
+        self._failed = self._failed * kept + failed
+        self._late *= kept
+        # Failures in a row are one fault: those of one outage must not pass for the failures of a quarter of an hour.
+        self._record_ok = self._record_ok * record_kept + ok
+        self._record_failed = self._record_failed * record_kept + failed * self._last_ok
+        self._record_late *= record_kept
+        self._last_ok = ok
 
     def streamed(self, is_cut: bool, now: float) -> None:
         """Learn whether a stream that had begun came to its end."""
@@ -130,6 +161,15 @@ class Health:
         self._cut_at = now
         self._cuts = self._cuts * kept + is_cut
         self._lasted = self._lasted * kept + (not is_cut)
+
+
+def _share(ok: float, failed: float, record_ok: float, record_failed: float, ago: float) -> float:
+    """Of the last attempts that were answered; `ago`: seconds since these counts were brought up to date, negative."""
+    record_kept = exp(ago / _RECORD_S)
+    record_ok, record_failed = record_ok * record_kept, record_failed * record_kept
+    record = (record_ok + 10.0) / (record_ok + record_failed + 10.05)
+    kept = exp(ago / _SUCCESS_S)
+    return (ok * kept + _PRIOR_ATTEMPTS * record) / ((ok + failed) * kept + _PRIOR_ATTEMPTS)
 
 
 def _answer_size(uncached_tokens: int, output_tokens: float) -> float:

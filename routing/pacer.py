@@ -28,6 +28,9 @@ _LONG_RESET_S: Final = 66.0
 _MAX_SENT: Final = 1024
 #: Far below one token, far above what sums of floats lose.
 _ROUNDING: Final = 1e-6
+#: A 429 that names no time: doubled for each that follows, up to the second figure.
+_REST_S: Final = 1.0
+_MAX_REST_S: Final = 4.0
 
 
 class _Bucket:
@@ -167,6 +170,7 @@ class Pacer:
         "_blocked_until",
         "_heard",
         "_requests",
+        "_rest_s",
         "_sent",
         "_sent_at",
         "_sent_requests",
@@ -179,6 +183,7 @@ class Pacer:
         self._requests = _Allowance(rpm, 1.0, MovingSum(_MINUTE_S, _SLOTS))
         self._tokens = _Allowance(tpm, _TOKEN_MARGIN, None)
         self._blocked_until = -inf
+        self._rest_s = _REST_S  # after the next 429 that names no time
         self._sent: deque[tuple[float, int, int]] = deque()  # begun at, and all that was sent by then, itself included
         self._sent_requests = self._sent_tokens = 0
         self._heard = (0, 0)  # requests and tokens sent by `_sent_at`, that of the newest answer heard
@@ -245,6 +250,20 @@ class Pacer:
         self._requests.told(limit_requests, left_requests, since, limits.reset_requests_s, sent_at, now)
         since = self._sent_tokens - self._heard[1]
         self._tokens.told(limit_tokens, left_tokens, since, limits.reset_tokens_s, sent_at, now)
+
+    def refused(self, asked_s: float | None, sent_at: float, now: float) -> None:
+        """An attempt was answered with 429; `asked_s`: how long to wait, if the provider said so. If it did not, each
+        rest is longer than the one before; but what had been sent before the last one was over says nothing new.
+        """
+        if asked_s is not None:
+            self.blocked(asked_s, now)
+        elif sent_at >= self._blocked_until:
+            self.blocked(self._rest_s, now)
+            self._rest_s = min(2.0 * self._rest_s, _MAX_REST_S)
+
+    def accepted(self) -> None:
+        """An attempt was not refused: the next rest is a short one."""
+        self._rest_s = _REST_S
 
     def blocked(self, seconds: float, now: float) -> None:
         """A 429 asked to wait so long (the caller has jittered and capped it); extends, never shortens."""

@@ -37,7 +37,8 @@ def alternatives(plan: Plan) -> tuple[Alternative, ...]:
 
     By score alone: the plan itself leaves near equals to chance, and looks now and then at a target that nobody asked
     for long, so its own first may be another one. Where a preset's λ learns it is the plan's: nobody knows what another
-    strategy would have learned. O(n log n) for each preset.
+    strategy would have learned. So are the chances of an answer: under `balanced` and `reliable` those given up before
+    they began count as late, under the others as failed. O(n log n) for each preset.
     """
     basis = plan.basis
     if basis is None:

@@ -5,7 +5,7 @@ owner's business; `health.py` keeps one for first tokens and one for whole answe
 
 from __future__ import annotations
 
-from math import erf, exp, log, sqrt
+from math import erf, erfc, exp, log, pi, sqrt
 from typing import Final
 
 #: The ratio forgets by time (a constant in seconds), and by samples: where many come, twenty are enough.
@@ -27,20 +27,34 @@ _SLOW: Final = 0.3
 #: A sample this many times over the line teaches the ratio, not the line; so many are needed for a line to go by.
 _OUTLIER: Final = 2.5
 _LINE_SAMPLES: Final = 10
+_MOST_SURPRISE: Final = log(_OUTLIER)
+#: Samples' worth of the belief that times do not scatter at all, until it is known how they do.
+_PRIOR_SPREAD: Final = 10.0
+#: So many deviations out, what lies beyond is told by a series: the ratio of two numbers near 0 is not.
+_FAR: Final = 6.0
 _SQRT_2: Final = sqrt(2.0)
+_SQRT_2_PI: Final = sqrt(2.0 * pi)
 
 
 class Timing:
-    """One thing's. `now` is monotonic seconds; sizes are in units whose usual value is about 1."""
+    """One thing's. `now` is monotonic seconds; sizes are in units whose usual value is about 1.
+
+    Least squares find the mean, and the mean of a log-normal is exp(σ²/2) times its median: by 6 % at a deviation of a
+    third, by 13 % at a half. Where answers come often the ratio makes up for that; a target that is asked once a minute
+    would always look slower than it is. So the line is brought down to the median, by how much times have scattered.
+    """
 
     __slots__ = (
         "_base_s",
         "_guessed_slope_s",
+        "_median",
         "_ratio_at",
         "_ratio_squares",
         "_ratio_sum",
         "_ratio_weight",
         "_slope_s",
+        "_spread",
+        "_spread_weight",
         "_sx",
         "_sxx",
         "_sxy",
@@ -56,6 +70,8 @@ class Timing:
         self._guessed_slope_s = slope_s
         self._weight = self._sx = self._sxx = _PRIOR_SAMPLES
         self._sy = self._sxy = _PRIOR_SAMPLES * (base_s + slope_s)
+        self._spread, self._spread_weight = 0.0, _PRIOR_SPREAD  # squares of what the ratio did not foresee
+        self._median = 1.0  # of what the line's mean is
         self._ratio_at = self._ratio_weight = self._ratio_sum = self._ratio_squares = 0.0
 
     def usual_s(self, size: float) -> float:
@@ -83,23 +99,41 @@ class Timing:
         usual_s = self.usual_s(size)
         time_s = max(time_s, _MIN_S)
         slowness = time_s / usual_s
-        self._learn_ratio(log(slowness), now)
-        self._learn_line(size, min(time_s, _OUTLIER * usual_s) if self.samples >= _LINE_SAMPLES else time_s)
+        logarithm = log(slowness)
+        most_s = _OUTLIER * usual_s / self._median
+        self._learn_spread(logarithm - self.ratio(now)[0])
+        self._learn_ratio(logarithm, logarithm * logarithm, now)
+        self._learn_line(size, min(time_s, most_s) if self.samples >= _LINE_SAMPLES else time_s)
         self.samples += 1
         return slowness
 
     def outlasted(self, waited_s: float, size: float, now: float) -> None:
-        """Learn from one that was not there after this time: it would have taken longer still."""
+        """Learn from one that was not there after this time: it would have taken longer still, how much longer is
+        reckoned from what is known. Were the time itself learned, a long prompt given up at a target that is slow would
+        make it look faster.
+        """
         usual_s = self.usual_s(size)
-        if waited_s > usual_s:
-            self._learn_ratio(log(waited_s / usual_s), now)
+        if waited_s <= usual_s:
+            return
+        mean, sigma = self.ratio(now)
+        waited = (log(waited_s / usual_s) - mean) / sigma
+        beyond = _mean_beyond(waited)
+        square = mean * mean + sigma * (2.0 * mean * beyond + sigma * (1.0 + waited * beyond))
+        self._learn_ratio(mean + sigma * beyond, square, now)
 
-    def _learn_ratio(self, logarithm: float, now: float) -> None:
+    def _learn_ratio(self, logarithm: float, square: float, now: float) -> None:
         kept = _RATIO_KEPT * exp((self._ratio_at - now) / _RATIO_S)
         self._ratio_at = now
         self._ratio_weight = self._ratio_weight * kept + 1.0
         self._ratio_sum = self._ratio_sum * kept + logarithm
-        self._ratio_squares = self._ratio_squares * kept + logarithm * logarithm
+        self._ratio_squares = self._ratio_squares * kept + square
+
+    def _learn_spread(self, surprise: float) -> None:
+        """How much times scatter around what the ratio said, in the long run; forgets as the line does."""
+        surprise = min(max(surprise, -_MOST_SURPRISE), _MOST_SURPRISE)
+        self._spread = self._spread * _LINE_KEPT + surprise * surprise
+        self._spread_weight = self._spread_weight * _LINE_KEPT + 1.0
+        self._median = exp(-0.5 * self._spread / self._spread_weight)
 
     def _learn_line(self, size: float, time_s: float) -> None:
         """Least squares, forgetting by samples; the slope leans on the guess until sizes have differed."""
@@ -111,10 +145,18 @@ class Timing:
         mean_x, mean_y = sx / weight, sy / weight
         spread = self._sxx - sx * mean_x + _PRIOR_LINE
         together = self._sxy - sx * mean_y + _PRIOR_LINE * self._guessed_slope_s
-        self._slope_s = slope = max(0.0, together / spread)
-        self._base_s = mean_y - slope * mean_x
+        slope = max(0.0, together / spread)
+        self._slope_s = slope * self._median
+        self._base_s = (mean_y - slope * mean_x) * self._median
 
 
 def p_within(limit_s: float, median_s: float, sigma: float) -> float:
     """That a log-normal time is at most this long; the limit is positive."""
     return 0.5 + 0.5 * erf(log(limit_s / median_s) / (sigma * _SQRT_2))
+
+
+def _mean_beyond(deviations: float) -> float:
+    """The mean of what a standard normal distribution gives beyond so many deviations (the inverse Mills ratio)."""
+    if deviations > _FAR:
+        return deviations + 1.0 / deviations
+    return exp(-0.5 * deviations * deviations) / _SQRT_2_PI / (0.5 * erfc(deviations / _SQRT_2))

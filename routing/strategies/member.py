@@ -39,7 +39,9 @@ class Member:
         """
         state, is_stream = self.state, facts.stream
         health, used = state.health, 1.0 - state.pacer.spare
-        p_ok, p_cut = health.p_ok(now), health.p_cut(now)
+        p_cut = health.p_cut(now)
+        # Where there is an objective, what is given up was late already: it must not count twice.
+        p_ok = health.p_ok(now) if preset.has_objective or not is_stream else health.p_begins(now)
         if is_stream:
             median_s, sigma = health.ttft_s(facts.input_tokens - warm_tokens, state.in_flight + 1, now)
         else:

@@ -58,6 +58,28 @@ def test_a_lost_race_is_a_sign_of_slowness_and_of_nothing_else() -> None:
     assert one.obstacle(0, 0.0) is None
 
 
+def test_a_stream_given_up_where_it_was_likely_to_be_late_is_no_failure() -> None:
+    one = state()
+    for at in range(30):
+        play(one, "ok", float(at), ttft_s=4.0, input_tokens=1000)
+    before = one.health.p_ok(30.0)
+    one.began(100, 30.0)
+    one.ended(Outcome("p/a", "timeout", 30.0, 5.0, input_tokens=1000), 35.0)
+    assert one.health.p_ok(35.0) > before - 0.05
+    assert one.health.p_begins(35.0) < before - 0.05
+
+
+@pytest.mark.parametrize(("answers", "after_s"), [(30, 0.5), (30, 2.01), (4, 5.0), (0, 5.0)])
+def test_no_connection_and_the_silence_of_a_stranger_are_failures(answers: int, after_s: float) -> None:
+    one = state()
+    for at in range(answers):
+        play(one, "ok", float(at), ttft_s=4.0, input_tokens=1000)
+    before = one.health.p_ok(30.0)
+    one.began(100, 30.0)
+    one.ended(Outcome("p/a", "timeout", 30.0, after_s, input_tokens=1000), 30.0 + after_s)
+    assert one.health.p_ok(30.0 + after_s) < before - 0.03
+
+
 @pytest.mark.parametrize("kind", ["rejected", "gone"])
 def test_what_is_nobodys_fault_touches_nothing(kind: Kind) -> None:
     one = state()
@@ -91,8 +113,9 @@ def test_429s_that_name_no_time_are_waited_out_for_longer_and_longer_up_to_a_bou
 
 def test_a_first_token_ends_a_row_of_429s_before_its_answer_ends() -> None:
     one = state()
-    for _ in range(3):
-        play(one, "rate_limited", 0.0)
+    for now in (0.0, 1.0, 3.0):
+        play(one, "rate_limited", now)
+    assert wait(one, 3.0) == ("rate limit", 4.0)
     one.began(100, 10.0)
     one.first_token(10.0, 1000, 10.5)
     play(one, "rate_limited", 11.0)

@@ -61,6 +61,45 @@ def test_a_first_token_that_never_came_counts_as_late() -> None:
     assert health.ratio(51)[0] == after
 
 
+def test_a_long_prompt_given_up_was_late_and_a_short_one_was_not_answered() -> None:
+    """Of a target that takes three seconds for a long prompt, and half a one for a short one."""
+    long, short = (taught(base_s=0.5, per_ktok_s=0.32, sigma=0.5, count=300) for _ in range(2))
+    before = long.p_ok(300)
+    for number in range(4):
+        long.timed_out(5.0, 8000, 300 + number)
+        short.timed_out(5.0, 0, 300 + number)
+    assert long.p_ok(304) > before - 0.02
+    assert short.p_ok(304) < before - 0.08  # nearly as much as if four had failed
+    assert long.ratio(304)[0] > 0.1
+
+
+def test_an_attempt_that_had_no_time_left_says_nothing_of_its_target() -> None:
+    health = taught(base_s=0.5, per_ktok_s=0.3, sigma=0.3, count=100)
+    before = health.p_ok(100)
+    health.timed_out(0.01, 1000, 100)
+    health.timed_out(0.0, 1000, 100)
+    assert health.p_ok(100) == pytest.approx(before, abs=0.01)
+
+
+def test_who_does_not_ask_how_late_counts_all_that_were_given_up() -> None:
+    health = taught(base_s=0.5, per_ktok_s=0.32, sigma=0.5, count=100)
+    assert health.p_begins(100) == health.p_ok(100)
+    for number in range(6):
+        health.timed_out(5.0, 8000, 100 + number)
+    assert health.p_begins(106) < health.p_ok(106) - 0.1
+    assert health.p_begins(400) > health.p_begins(106) + 0.1
+
+
+def test_the_failures_of_one_outage_do_not_stay_on_the_record() -> None:
+    outage, gray = Health(), Health()
+    for number in range(60):
+        outage.ended(not 20 <= number < 32, float(number))
+        gray.ended(number % 5 != 0, float(number))  # as many, one by one
+    assert outage.p_ok(35) < 0.9
+    assert outage.p_ok(180) > 0.95
+    assert gray.p_ok(180) < 0.9
+
+
 def test_an_unknown_target_is_trusted_and_one_failure_is_noticed() -> None:
     health = Health()
     assert health.p_ok(0) > 0.98

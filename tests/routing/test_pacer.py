@@ -234,6 +234,34 @@ def test_blocked_means_wait_and_only_longer_ones_count() -> None:
     assert pacer.wait_s(10, 200.0) == 3600.0
 
 
+def test_refusals_that_name_no_time_are_waited_out_for_longer_and_longer() -> None:
+    pacer, waits, now = Pacer(None, None), [], 100.0
+    for _ in range(4):
+        pacer.refused(None, now, now)
+        waits.append(pacer.wait_s(10, now))
+        now += waits[-1]
+    assert waits == [1.0, 2.0, 4.0, 4.0]
+    pacer.accepted()
+    pacer.refused(None, now, now)
+    assert pacer.wait_s(10, now) == 1.0
+
+
+def test_what_was_sent_before_the_rest_began_makes_it_no_longer() -> None:
+    pacer = Pacer(None, None)
+    for ago in (0.0, 0.1, 0.2):  # three were on their way when the first refusal came
+        pacer.refused(None, 100.0 - ago, 100.05)
+    assert pacer.wait_s(10, 100.05) == pytest.approx(1.0)
+    pacer.refused(None, 101.1, 101.15)
+    assert pacer.wait_s(10, 101.15) == pytest.approx(2.0)
+
+
+def test_a_time_that_a_refusal_names_holds_whenever_it_was_sent() -> None:
+    pacer = Pacer(None, None)
+    pacer.refused(None, 100.0, 100.0)
+    pacer.refused(7.0, 99.5, 100.0)
+    assert pacer.wait_s(10, 100.0) == 7.0
+
+
 def test_debt_is_forgiven_beyond_a_minutes_worth() -> None:
     pacer = Pacer(60, None)
     sent(pacer, 0.0, 1000)

@@ -1,4 +1,4 @@
-from math import exp
+from math import exp, log
 from random import Random
 
 import pytest
@@ -30,6 +30,16 @@ def test_a_line_is_learned_from_times_of_different_sizes() -> None:
     assert timing.usual_s(8.0) == pytest.approx(2.9, rel=0.1)
 
 
+@pytest.mark.parametrize("sigma", [0.1, 0.3, 0.5])
+def test_the_usual_is_the_median_however_times_scatter(sigma: float) -> None:
+    timing, rng = Timing(0.8, 0.1), Random(7)
+    learned = []
+    for at in range(3000):
+        timing.took(2.0 * exp(rng.gauss(0, sigma)), 1.0, float(at))
+        learned.append(timing.usual_s(1.0))
+    assert sum(learned[500:]) / 2500 == pytest.approx(2.0, rel=0.03)  # the mean is 13 % above it at a half
+
+
 def test_no_time_is_ever_taken_for_nothing() -> None:
     assert taught(*[0.0] * 50).usual_s(0.0) > 0
 
@@ -58,6 +68,28 @@ def test_who_was_slow_is_doubted_after_a_while_and_believed_again_when_heard() -
     for at in range(60, 70):
         timing.took(1.0, 1.0, float(at))
     assert not timing.was_slow(90.0)
+
+
+def test_who_was_given_up_would_have_taken_longer_than_it_was_waited_for() -> None:
+    given_up, answered = taught(*[1.0] * 30), taught(*[1.0] * 30)
+    given_up.outlasted(2.0, 1.0, 30.0)
+    answered.took(2.0, 1.0, 30.0)
+    assert given_up.ratio(30.0)[0] > answered.ratio(30.0)[0] > 0
+
+
+def test_giving_up_a_long_one_never_makes_a_slow_target_look_faster() -> None:
+    timing = taught(*[1.0] * 30, *[5.0] * 10)
+    before = timing.ratio(40.0)[0]
+    timing.outlasted(1.1 * timing.usual_s(4.0), 4.0, 40.0)  # a ratio of 1.1, and nobody waited for the rest
+    assert timing.ratio(40.0)[0] >= before
+
+
+def test_waiting_for_ever_is_no_error() -> None:
+    timing = taught(*[1.0] * 30)
+    timing.outlasted(1e9, 1.0, 30.0)
+    mean, sigma = timing.ratio(30.0)
+    assert 0 < mean < log(1e9)
+    assert 0 < sigma < log(1e9)
 
 
 @pytest.mark.parametrize(("limit_s", "expected"), [(1.0, 0.5), (1000.0, 1.0), (0.001, 0.0)])

@@ -42,7 +42,7 @@ def test_no_strategy_pays_for_what_it_does_not_promise(balanced: Summary, cheape
     oracle, fastest = foreseen(REQUESTS, PROFILES, FAULTS, 1), summary("fastest")
     assert oracle.cost_usd < cheapest.cost_usd < balanced.cost_usd < fastest.cost_usd
     assert cheapest.cost_usd < 1.05 * oracle.cost_usd
-    assert balanced.cost_usd < 1.17 * oracle.cost_usd  # 1.13 over three seeds
+    assert balanced.cost_usd < 1.17 * oracle.cost_usd  # 1.11 over three seeds
     assert cheapest.objective_pct < balanced.objective_pct < fastest.objective_pct
 
 
@@ -52,7 +52,7 @@ def test_balanced_keeps_to_its_price_on_the_code_trace_too() -> None:
     balanced = run("balanced", ours(PROFILES, "balanced"), requests, PROFILES, faults, seed=1)
     assert balanced.success_pct >= 99.85
     assert balanced.objective_pct >= 94.5
-    assert balanced.cost_usd < 1.21 * foreseen(requests, PROFILES, faults, 1).cost_usd
+    assert balanced.cost_usd < 1.17 * foreseen(requests, PROFILES, faults, 1).cost_usd
 
 
 def test_reliable_loses_fewer_calls_to_cut_streams_than_cheapest_would_at_any_price(cheapest: Summary) -> None:

@@ -37,6 +37,17 @@ def test_a_call_that_does_not_stream_is_rated_by_what_whole_answers_take() -> No
     assert rating[5] == pytest.approx(5.0, rel=0.1)
 
 
+def test_what_was_given_up_counts_where_nobody_asks_how_late_an_answer_begins() -> None:
+    member = a_member()
+    for number in range(5):
+        member.state.health.timed_out(0.6, 2000, 60.0 + number)
+    p_ok = {name: member.rate(preset, STAKES, FACTS, 0, 200.0, 0.5, 2.0, 65.0)[4] for name, preset in PRESETS.items()}
+    assert p_ok["balanced"] == p_ok["reliable"] > 0.9
+    assert p_ok["cheapest"] == p_ok["fastest"] < 0.85
+    whole = member.rate(PRESETS["cheapest"], STAKES, replace(FACTS, stream=False), 0, 200.0, 0.5, 2.0, 65.0)
+    assert whole[4] == p_ok["balanced"]  # of those it says nothing
+
+
 def test_how_likely_it_is_to_begin_so_soon_grows_with_the_time_it_has() -> None:
     member = a_member()
     chances = [member.p_within(FACTS, limit_s, 60.0) for limit_s in (0.1, 0.5, 5.0)]
