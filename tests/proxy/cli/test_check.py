@@ -11,6 +11,7 @@ version: 1
 providers: {p: {kind: demo}}
 models: {chat: {cache: {semantic: {ttl: 1h}}, targets: [{provider: p, model: m}]}}
 teams: {t: {keys: [{name: k, key: sk-way-0123456789}]}}
+state: {cache_url: "redis://h"}
 """
 
 
@@ -25,7 +26,7 @@ def test_a_config_that_holds_is_summed_up_with_its_warnings(file: Path, capsys: 
     assert main(["check", "--config", str(file)]) == 0
     out, err = capsys.readouterr()
     assert out.startswith(f"{file}: holds: 1 provider, 1 model, 1 team, 1 warning; hash ")
-    assert err.startswith(f"warning: {file}:3:25: models.chat.cache.semantic: accepted, but this version")
+    assert err.startswith(f"warning: {file}:5:9: state.cache_url: accepted, but this version")
 
 
 def test_faults_are_printed_and_the_exit_code_says_so(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,7 +44,7 @@ def test_faults_are_printed_and_the_exit_code_says_so(file: Path, capsys: pytest
 def test_a_program_can_read_the_report(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--json", "--config", str(file)]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert (report["ok"], report["faults"], report["warnings"][0]["line"]) == (True, [], 3)
+    assert (report["ok"], report["faults"], report["warnings"][0]["line"]) == (True, [], 5)
     file.write_text("version: 1\nx: 1\n")
     assert main(["check", "--json", "--config", str(file)]) == 1
     report = json.loads(capsys.readouterr().out)
@@ -58,8 +59,8 @@ def test_a_report_has_what_every_target_costs_and_who_says_so(file: Path, capsys
     assert main(["check", "--json", "--config", str(file)]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [warning["path"] for warning in report["warnings"]] == [
-        "models.chat.cache.semantic",
         "models.chat.targets[1]",
+        "state.cache_url",
     ]
     priced, unpriced = report["prices"]
     assert (priced["model"], priced["target"], priced["source"]) == ("chat", "p/gpt-4o", "table")

@@ -14,12 +14,6 @@ PATTERNS = [".".join(pattern) for pattern, _ in _UNSERVED]
 @pytest.mark.parametrize(
     ("data", "path", "word"),
     [
-        ({"models": {"m": {"cache": {"semantic": {"ttl": "1h"}}}}}, ("models", "m", "cache", "semantic"), "not act"),
-        (
-            {"models": {"m": {"fallbacks": [{"cache": "semantic"}]}}},
-            ("models", "m", "fallbacks", 0, "cache"),
-            "not act",
-        ),
         ({"state": {"cache_url": "redis://h"}}, ("state", "cache_url"), "not act"),
     ],
 )
