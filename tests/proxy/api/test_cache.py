@@ -8,7 +8,7 @@ import pytest
 from proxy.state import SqliteRegistry
 from tests.gateways import CONFIG, KEY, OTHER_KEY, VIEWER_KEY, Rig, chat_body
 
-CACHE, PURGE = "/admin/v1/cache", "/admin/v1/cache/purge"
+CACHE, PURGE, FEEDBACK = "/admin/v1/cache", "/admin/v1/cache/purge", "/v1/cache/feedback"
 TEXT = CONFIG.replace("chat: {", "chat: {cache: {exact: {ttl: 1h}}, ") + "cache: {memory: 2MB}\n"
 
 
@@ -89,3 +89,25 @@ async def test_an_answer_is_known_by_its_own_id() -> None:
     async with rig.client() as client, rig.admin() as admin:
         answer = (await client.post("/v1/chat/completions", json=chat_body())).json()
         assert (await admin.post(PURGE, json={"id": answer["id"]})).json() == {"purged": 1}
+
+
+async def test_whoever_was_given_a_wrong_answer_says_so_with_its_own_key() -> None:
+    rig = Rig(TEXT)
+    async with rig.client() as client:
+        first = await client.post("/v1/chat/completions", json=chat_body())
+        hit = await client.post("/v1/chat/completions", json=chat_body())
+        assert hit.headers["x-waystation-cache"] == "exact"
+        assert (await client.post(FEEDBACK, json={"id": hit.headers["x-request-id"]})).json() == {"purged": 1}
+        again = await client.post("/v1/chat/completions", json=chat_body())
+        assert again.headers["x-waystation-cache"] == "miss"
+        assert (await client.post(FEEDBACK, json={"id": first.headers["x-request-id"]})).json() == {"purged": 0}
+        assert (await client.post(FEEDBACK, json={"id": again.headers["x-request-id"]})).json() == {"purged": 1}
+    async with rig.client(None) as stranger:
+        assert (await stranger.post(FEEDBACK, json={"id": "x"})).status_code == 401
+
+
+@pytest.mark.parametrize("body", [{}, {"id": 7}, {"id": ""}, {"id": "a", "team": "search"}, {"call": "a"}])
+async def test_a_complaint_names_a_call_and_nothing_else(body: dict[str, Any]) -> None:
+    async with Rig(TEXT).client() as client:
+        reply = await client.post(FEEDBACK, json=body)
+    assert (reply.status_code, reply.json()["error"]["type"]) == (400, "invalid_request_error")

@@ -1,3 +1,4 @@
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,12 +6,16 @@ import orjson
 import pytest
 
 from proxy.cache import Shared, Stored
-from proxy.chain.cache_state import CacheRule, CacheState
+from proxy.cache.meaning import Meaning
+from proxy.cache.nearest import Remote
+from proxy.cache.served import Hit
+from proxy.chain.cache_state import CacheRule, CacheState, SemanticRule
 from proxy.config import Config
 from proxy.config.load import load_text
 from proxy.observe.cache_counts import CacheCounts
 from proxy.state import Meant, SqliteCache
 from tests.fakes import completion
+from tests.meanings import FakeIndex, a_meaning, prove
 
 NOW_S = 1_790_000_000.0
 KEY = b"k" * 32
@@ -124,4 +129,118 @@ async def test_a_new_config_forgets_what_it_makes_useless() -> None:
     one.adapt(config(), RULES)
     assert one.store.stats.entries == 1
     one.adapt(config(), {"chat": CacheRule(b"t" * 32, 60)})
+    assert one.store.stats.entries == 0
+
+
+class _Answers:
+    """Opens a cache by meaning, as often as it is asked."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.opened: list[tuple[int, object, bytes | None]] = []
+        self.error = error
+        self.index = FakeIndex()
+
+    async def __call__(self, budget_bytes: int, remote: object, notes: bytes | None) -> Meaning:
+        self.opened.append((budget_bytes, remote, notes))
+        if self.error is not None:
+            raise self.error
+        return a_meaning(index=self.index)
+
+
+SEMANTIC = {"chat": CacheRule(RULE.scope, 60, semantic=SemanticRule(True, 60, 0.05))}
+
+
+def by_meaning(answers: _Answers, path: Path | None = None) -> CacheState:
+    one = state(path)
+    one.open_meaning = answers
+    return one
+
+
+async def opened(one: CacheState) -> None:
+    while one._opening is None or not one._opening.done():
+        await asyncio.sleep(0.001)
+
+
+async def test_the_cache_by_meaning_is_opened_once_and_beside_the_loop() -> None:
+    answers = _Answers()
+    one = by_meaning(answers)
+    assert one._opening is None
+    one.adapt(config(), SEMANTIC)
+    one.adapt(config("cache: {memory: 2MB}"), SEMANTIC)
+    await opened(one)
+    assert [budget for budget, _, _ in answers.opened] == [64_000_000]
+    one.adapt(config("cache: {memory: 8MB}"), SEMANTIC)
+    assert answers.index.budget_bytes == 2_000_000
+    await one.aclose()
+    assert answers.index.is_closed
+
+
+async def test_one_that_cannot_be_opened_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
+    one = by_meaning(_Answers(ImportError("no model")))
+    one.adapt(config(), SEMANTIC)
+    await opened(one)
+    assert one.meaning is None
+    assert "done without" in caplog.text
+    await one.aclose()
+
+
+async def test_what_was_learned_is_kept_for_the_next_start(tmp_path: Path) -> None:
+    answers = _Answers()
+    one = by_meaning(answers, tmp_path / "c")
+    one.adapt(config(), SEMANTIC)
+    await opened(one)
+    assert one.meaning is not None
+    prove(one.meaning.calibrator("chat", 0.05))
+    await one.aclose()
+    again = by_meaning(answers, tmp_path / "c")
+    again.adapt(config(), SEMANTIC)
+    await opened(again)
+    assert b"chat 0.05" in (answers.opened[-1][2] or b"")
+    await again.aclose()
+
+
+async def test_a_close_while_it_is_opened_waits_for_nothing() -> None:
+    one = by_meaning(_Answers())
+    one.adapt(config(), SEMANTIC)
+    await one.aclose()
+    assert one.meaning is None
+
+
+async def test_an_embedder_is_the_provider_that_the_config_names() -> None:
+    text = (
+        "providers: {p: {kind: openai, api_key: sk-abcdefabcdefabcdef}}\n"
+        "cache: {embedder: {provider: p, model: text-embedding-3-small, dimensions: 256}}\n"
+    )
+    answers = _Answers()
+    one = by_meaning(answers)
+    one.adapt(config(text), SEMANTIC)
+    await opened(one)
+    [(_, remote, _)] = answers.opened
+    assert isinstance(remote, Remote)
+    assert (remote.id, remote.dims) == ("p/text-embedding-3-small", 256)
+    await one.aclose()
+
+
+async def test_a_wrong_answer_is_forgotten_on_both_levels_and_teaches(tmp_path: Path) -> None:
+    one = by_meaning(_Answers(), tmp_path / "c")
+    one.adapt(config(), SEMANTIC)
+    await opened(one)
+    assert one.meaning is not None
+    one.add(KEY, STORED, RULE)
+    calibrator = one.meaning.calibrator("chat", 0.05)
+    one.served.add(Hit("search", KEY, 0.99, calibrator), "req_2", "theirs")
+    assert await one.complain("sales", "theirs") == 0
+    assert calibrator.judged_count == 0
+    assert await one.complain("search", "theirs") == 1
+    assert calibrator.judged_count > 0
+    assert await found(one) is None
+    assert await one.complain("search", "theirs") == 0
+    await one.aclose()
+
+
+async def test_whose_call_was_no_hit_has_its_own_answer_forgotten() -> None:
+    one = state()
+    one.add(KEY, STORED, RULE)
+    assert await one.complain("sales", "mine") == 0
+    assert await one.complain("search", "mine") == 1
     assert one.store.stats.entries == 0
