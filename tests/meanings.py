@@ -11,6 +11,7 @@ from typing import Any, cast
 from proxy.cache.meaning import Meaning
 from proxy.cache.nearest import IndexStats, LookupFailed
 from proxy.cache.nearest.base import Reason
+from proxy.cache.nearest.scope import Entry
 from proxy.cache.semantic.calibrate import Calibrator
 from proxy.cache.semantic.judge import Match
 
@@ -45,6 +46,7 @@ class FakeIndex:
     """Entries by scope."""
 
     entries: dict[tuple[bytes, bytes], tuple[str, float]] = field(default_factory=dict)
+    teams: dict[bytes, str] = field(default_factory=dict)
     embedder: FakeEmbedder = field(default_factory=FakeEmbedder)
     touched: list[bytes] = field(default_factory=list)
     removed: list[bytes] = field(default_factory=list)
@@ -64,6 +66,7 @@ class FakeIndex:
         self, scope_key: bytes, entry_id: bytes, text: str, vector: object, *, team: str, expires_at: float, now: float
     ) -> None:
         self.entries[scope_key, entry_id] = text, expires_at
+        self.teams[entry_id] = team
 
     def touch(self, entry_id: bytes) -> None:
         self.touched.append(entry_id)
@@ -72,6 +75,13 @@ class FakeIndex:
         for entry_id in entry_ids:
             self.removed.append(entry_id)
             self.entries = {place: entry for place, entry in self.entries.items() if place[1] != entry_id}
+
+    def drop(self, is_meant: Callable[[Entry], bool]) -> None:
+        self.remove(
+            entry_id
+            for (scope_key, entry_id), (text, expires_at) in [*self.entries.items()]
+            if is_meant(Entry(entry_id, scope_key, self.teams[entry_id], text, expires_at))
+        )
 
     def resize(self, budget_bytes: int) -> None:
         self.budget_bytes = budget_bytes

@@ -41,7 +41,7 @@ class CacheEndpoint:
             {
                 "exact": {
                     **{_PLURALS[name]: count for name, count in counts.events.items()},
-                    "saved_usd": exact_usd(counts.saved_nusd),
+                    "saved_usd": exact_usd(counts.saved_nusd - counts.semantic.saved_nusd),
                 },
                 "semantic": _semantic(surface.cache),
                 "memory": {

@@ -199,7 +199,7 @@ class Exchange:
             headers.append((b"x-waystation-downgraded-from", call.downgraded_from.encode()))
         note, last = call.cache, call.last_attempt
         if note is not None and last is None:
-            headers.append((b"x-waystation-cache", note.result.encode()))
+            headers.append((b"x-waystation-cache", _cache_result(call)))
             if note.result in ("exact", "semantic"):
                 headers.append((b"age", b"%d" % note.age_s))
             if note.probability is not None:
@@ -216,10 +216,10 @@ class Exchange:
                     b"%.2f" % (max(0.0, monotonic() - call.received_at - call.waited_by(monotonic())) * 1000),
                 ),
             )
-            if call.fallback is not None:
-                headers.append((b"x-waystation-fallback", call.fallback.encode()))
             if last.dropped:
                 headers.append((b"x-waystation-dropped", ",".join(last.dropped).encode()))
+        if call.fallback is not None:
+            headers.append((b"x-waystation-fallback", call.fallback.encode()))
         return headers
 
     def _client_left(self) -> None:

@@ -34,6 +34,8 @@ _COMPARED_CHARS: Final = 200
 #: How long a comparison waits for look-ups to be done first, in seconds, and how often it asks.
 _POLL_S: Final = 0.01
 _MAX_POLLS: Final = 500
+#: By whose vectors it was learned, among the notes. No model and promise look like that.
+_EMBEDDER: Final = "embedder"
 
 _logger = logging.getLogger(__name__)
 
@@ -53,7 +55,9 @@ class Meaning:
         """`notes`: what an earlier one had learned, see `notes`."""
         self.index = index
         self._judge = judge
-        self._notes = dict(notes or {})
+        # What was learned of the cosines of one embedder says nothing of those of another.
+        known = notes is not None and notes.get(_EMBEDDER) == index.embedder.id
+        self._notes = dict(notes or {}) if known else {}
         self.calibrators: dict[str, Calibrator] = {}  #: by model and promise
         self._learning: set[asyncio.Task[None]] = set()
         self._looking = 0  # look-ups that are under way
@@ -88,13 +92,16 @@ class Meaning:
     @property
     def notes(self) -> dict[str, object]:
         """What was learned, for a later process: by model and promise."""
-        return {**self._notes, **{name: one.snapshot() for name, one in self.calibrators.items()}}
+        learned = {name: one.snapshot() for name, one in self.calibrators.items()}
+        return {**self._notes, **learned, _EMBEDDER: self.index.embedder.id}
 
-    def learn(self, calibrator: Calibrator, probability: float, fresh: str, cached: str) -> None:
-        """Soon: was the cached answer as good as the fresh one? The calibrator is told."""
+    def learn(
+        self, calibrator: Calibrator, probability: float, fresh: str, cached: str, *, is_served: bool = True
+    ) -> None:
+        """Soon: was the cached answer as good as the fresh one? The calibrator is told, see `Calibrator.judged`."""
         if len(self._learning) >= _MAX_LEARNING:
             return
-        task = asyncio.get_running_loop().create_task(self._learn(calibrator, probability, fresh, cached))
+        task = asyncio.get_running_loop().create_task(self._learn(calibrator, probability, fresh, cached, is_served))
         self._learning.add(task)
         task.add_done_callback(self._learning.discard)
 
@@ -117,7 +124,9 @@ class Meaning:
                 return
             await asyncio.sleep(_POLL_S)
 
-    async def _learn(self, calibrator: Calibrator, probability: float, fresh: str, cached: str) -> None:
+    async def _learn(
+        self, calibrator: Calibrator, probability: float, fresh: str, cached: str, is_served: bool
+    ) -> None:
         vectors: list[Vector] = []
         try:
             for text in (fresh, cached):  # one by one, so that a look-up waits for no more than one
@@ -132,7 +141,7 @@ class Meaning:
             return
         self.judged += 1
         before = calibrator.threshold
-        calibrator.judged(probability, is_same)
+        calibrator.judged(probability, is_same, is_served=is_served)
         if calibrator.threshold != before:
             now = calibrator.threshold
             _logger.warning(

@@ -125,6 +125,10 @@ class Store:
         self._used_bytes = self._cost_nusd = 0
         self._evicted = self._expired = self._purged = 0
 
+    def __contains__(self, key: bytes) -> bool:
+        """Is there an answer of this key, however old? From any thread."""
+        return key in self._nodes
+
     @property
     def stats(self) -> Stats:
         """As it is now."""
@@ -175,13 +179,13 @@ class Store:
         self._budget_bytes = budget_bytes
         self._make_room("")
 
-    def purge(self, is_meant: Callable[[Stored], bool]) -> int:
-        """Forget every answer that is meant; how many there were. O(entries): 0.1 s for a million."""
+    def purge(self, is_meant: Callable[[Stored], bool]) -> list[bytes]:
+        """Forget every answer that is meant; their keys. O(entries): 0.1 s for a million."""
         meant = [node for node in self._nodes.values() if is_meant(node.entry)]
         for node in meant:
             self._drop(node)
         self._purged += len(meant)
-        return len(meant)
+        return [node.key for node in meant]
 
     def _make_room(self, team: str) -> None:
         """Evict until the budget holds. `team` is whose entry came last."""

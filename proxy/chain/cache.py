@@ -71,25 +71,42 @@ class Caching:
             now_s = self.state.wall_clock()
             entry = await self.state.find(key, rule, now_s)
             if entry is not None and now_s - entry.stored_at <= control.max_age_s:
-                call.cache = CacheNote("exact", _age(entry, now_s), entry.cost_nusd)
-                return self._give(call, entry, rule, Hit(team, key))
+                return self._give_exact(call, entry, rule, Hit(team, key), now_s)
             call.cache = _MISS
             if rule.semantic is not None and route not in self._flights:
                 sought = await self.semantic.seek(call, rule, rule.semantic, team, control.max_age_s)
-                if sought is not None and (answer := self._serve(call, rule, rule.semantic, team, sought)) is not None:
+                if (answer := self._known(call, rule, key, team, control)) is not None:  # it came meanwhile
                     return answer
+                if sought is not None:
+                    answer = self._serve(call, rule, rule.semantic, team, sought, may_ask=_may_ask(call, control))
+                    if answer is not None:
+                        return answer
         _check_asking(call, control)
         return await self._ask(call, next, rule, route, control, sought)
 
-    def _serve(self, call: Call, rule: CacheRule, terms: SemanticRule, team: str, sought: Sought) -> Answer | None:
-        """The answer to a question that means the same, if it is sure enough."""
-        entry, match = self.semantic.decide(sought, terms), sought.seen.match
+    def _known(self, call: Call, rule: CacheRule, key: bytes, team: str, control: Control) -> Answer | None:
+        """The answer to the very same request, if memory has it by now."""
+        now_s = self.state.wall_clock()
+        entry = self.state.store.find(key, now_s, rule.ttl_s)
+        if entry is None or now_s - entry.stored_at > control.max_age_s:
+            return None
+        return self._give_exact(call, entry, rule, Hit(team, key), now_s)
+
+    def _serve(
+        self, call: Call, rule: CacheRule, terms: SemanticRule, team: str, sought: Sought, *, may_ask: bool
+    ) -> Answer | None:
+        """The answer to a question that means the same, if it is sure enough. `may_ask`: see `Semantic.decide`."""
+        entry, match = self.semantic.decide(sought, terms, may_ask=may_ask), sought.seen.match
         if entry is None or match is None:
-            call.spare = partial(self._spare, call, rule, sought)
+            call.spare = partial(self._spare, call, rule, team, sought)
             return None
         age_s = _age(entry, self.state.wall_clock())
         call.cache = CacheNote("semantic", age_s, entry.cost_nusd, match.probability)
         return self._give(call, entry, rule, Hit(team, match.entry_id, match.probability, sought.calibrator))
+
+    def _give_exact(self, call: Call, entry: Stored, rule: CacheRule, hit: Hit, now_s: float) -> Answer:
+        call.cache = CacheNote("exact", _age(entry, now_s), entry.cost_nusd)
+        return self._give(call, entry, rule, hit)
 
     def _give(self, call: Call, entry: Stored, rule: CacheRule, hit: Hit) -> Answer:
         self.state.served.add(hit, call.id, call.request_id)
@@ -103,10 +120,13 @@ class Caching:
         blocks = replayed(entry, include_usage=request.include_usage, pace=rule.pace)
         return Answer(200, SSE_HEADERS, source, blocks=blocks)
 
-    async def _spare(self, call: Call, rule: CacheRule, sought: Sought) -> Answer | None:
-        """See `Call.spare`."""
-        entry = self.semantic.spare(sought)
-        return None if entry is None else self._answer(call, entry, rule)
+    async def _spare(self, call: Call, rule: CacheRule, team: str, sought: Sought) -> Answer | None:
+        """See `Call.spare`. Nobody promised anything of it, so whoever complains of it teaches nothing."""
+        entry, match = await self.semantic.spare(sought, rule), sought.seen.match
+        if entry is None or match is None:
+            return None
+        self.state.served.add(Hit(team, match.entry_id), call.id, call.request_id)
+        return self._answer(call, entry, rule)
 
     async def _ask(
         self, call: Call, next: Handler, rule: CacheRule, route: _Route, control: Control, sought: Sought | None
@@ -115,14 +135,14 @@ class Caching:
             flight = self._flights.get(route)
             if flight is None:
                 break
-            answer = await self._ride(call, flight)
+            answer = await self._ride(call, flight, route[0])
             if answer is not None:
                 return answer
             if call.attempts:  # it has paid for one: what it still may try is its own
                 break
         return await self._lead(call, next, rule, route, control.may_find, sought)
 
-    async def _ride(self, call: Call, flight: Flight) -> Answer | None:
+    async def _ride(self, call: Call, flight: Flight, key: bytes) -> Answer | None:
         """Wait with another call. None: nothing came of it that this one should take for its own."""
         flight.board(call)
         deadline_at, came_at = deadline_of(call, self.catalogue[call.model]), self.clock()
@@ -144,6 +164,8 @@ class Caching:
             call.cache = _COALESCED
             call.fallback = flight.call.fallback
             call.cost_nusd = 0
+            if call.principal is not None and call.fallback != "cache":
+                self.state.served.add(Hit(call.principal.team, key), call.id, call.request_id)
         return flight.give(call)
 
     async def _lead(
@@ -154,7 +176,7 @@ class Caching:
 
         def landed(flight: Flight) -> None:
             stored = _stored_of(flight, rule.scope, state.wall_clock(), self.clock())
-            is_kept = stored is not None and purges == state.purges and state.add(key, stored, rule)
+            is_kept = stored is not None and not state.has_purged(purges, stored.team) and state.add(key, stored, rule)
             state.counts.events["stored" if is_kept else "unfit"] += 1
             if sought is not None and stored is not None and rule.semantic is not None:
                 self.semantic.landed(sought, key, stored, rule.semantic, is_kept)
@@ -192,6 +214,10 @@ def caching_of(
 
 def _age(entry: Stored, now_s: float) -> int:
     return max(0, int(now_s - entry.stored_at))
+
+
+def _may_ask(call: Call, control: Control) -> bool:
+    return not control.only_if_cached and call.unpaid is None
 
 
 def _check_asking(call: Call, control: Control) -> None:

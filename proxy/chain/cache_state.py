@@ -67,7 +67,9 @@ class CacheState:
     meaning: Meaning | None = None  #: None: it is not open, or not yet
     _opening: asyncio.Task[None] | None = None
     _remote: Embeddings | None = None
-    purges: int = 0  #: what set out before the last of them is not stored: it may be just what was meant
+    purges: int = 0  #: what set out before the last that concerns its team is not stored: it may be just what was meant
+    _purged_all_at: int = 0  # the last of them that concerned every team
+    _purged_at: dict[str, int] = field(default_factory=dict)  # by team, the last that concerned it alone
 
     @classmethod
     def empty(
@@ -91,6 +93,7 @@ class CacheState:
             self.meaning.index.resize(memory_bytes // _INDEX_SHARE)
         elif self._opening is None and any(rule.semantic is not None for rule in rules.values()):
             self._opening = asyncio.get_running_loop().create_task(self._open_meaning(config))
+            self._opening.add_done_callback(_log_fault)
 
     async def find(self, key: bytes, rule: CacheRule, now_s: float) -> Stored | None:
         """The answer of this key, out of memory or else out of the shared level. `now_s`: Unix time."""
@@ -104,7 +107,7 @@ class CacheState:
             return newer
         if entry is None or entry.scope != rule.scope or now_s - entry.stored_at >= rule.ttl_s:
             return None
-        if purges != self.purges:  # it may be just what was meant
+        if self.has_purged(purges, entry.team):  # it may be just what was meant
             return None
         self._keep(key, entry)
         return entry
@@ -120,7 +123,10 @@ class CacheState:
 
     async def purge(self, meant: Meant) -> int:
         """Forget every answer that is meant; how many there were. Raises StateFailed."""
-        count = self.forget(lambda entry: _is_meant(entry, meant))
+        count = self.forget(lambda entry: _is_meant(entry, meant), meant.team)
+        if self.meaning is not None and self.shared is not None and meant.id is None:
+            store, team = self.store, meant.team  # the index knows no ages: what only the disk had, goes
+            self.meaning.index.drop(lambda one: team in (None, one.team) and one.id not in store)
         return count if self.shared is None else max(count, await self.shared.purge(meant))
 
     async def complain(self, team: str, id: str) -> int:
@@ -131,21 +137,28 @@ class CacheState:
         if hit is None:
             return await self.purge(Meant(id, team))
         if hit.calibrator is not None:
-            hit.calibrator.judged(hit.probability, is_same=False)
+            hit.calibrator.complained(hit.probability)
         if self.meaning is not None:
             self.meaning.index.remove([hit.key])
         count = int(self.store.remove(hit.key))
+        self.counts.used_bytes = self.store.stats.used_bytes
+        self._purge_begins(team)
         if self.shared is not None:
             count = max(count, await self.shared.discard(hit.key))
-        self.purges += 1
         return count
 
-    def forget(self, is_meant: Callable[[Stored], bool]) -> int:
-        """Forget what is meant and in memory; how many there were."""
-        self.purges += 1
-        count = self.store.purge(is_meant)
+    def has_purged(self, purges: int, team: str) -> bool:
+        """Was something of this team purged since there had been so many `purges`?"""
+        return max(self._purged_all_at, self._purged_at.get(team, 0)) > purges
+
+    def forget(self, is_meant: Callable[[Stored], bool], team: str | None = None) -> int:
+        """Forget what is meant and in memory; how many there were. `team`: the only one of which anything is meant."""
+        self._purge_begins(team)
+        keys = self.store.purge(is_meant)
         self.counts.used_bytes = self.store.stats.used_bytes
-        return count
+        if keys and self.meaning is not None:
+            self.meaning.index.remove(keys)
+        return len(keys)
 
     async def aclose(self) -> None:
         """Write what waits to be written."""
@@ -170,13 +183,27 @@ class CacheState:
                 remote = Remote(f"{settings.provider}/{settings.model}", settings.dimensions, self._remote.ask)
             notes = None if self.shared is None else await self.shared.find_note(_LEARNED)
             self.meaning = await self.open_meaning(config.cache.memory_bytes // _INDEX_SHARE, remote, notes)
+            self.meaning.index.resize(self.store.stats.budget_bytes // _INDEX_SHARE)  # it may have changed meanwhile
         except (ImportError, LookupFailed, OSError, ValueError) as error:
             _logger.exception("cache by meaning: it can't be opened, and is done without", exc_info=error)
+
+    def _purge_begins(self, team: str | None) -> None:
+        self.purges += 1
+        if team is None:
+            self._purged_all_at = self.purges
+        else:
+            self._purged_at[team] = self.purges
 
     def _keep(self, key: bytes, entry: Stored) -> bool:
         is_kept = self.store.add(key, entry)
         self.counts.used_bytes = self.store.stats.used_bytes
         return is_kept
+
+
+def _log_fault(task: asyncio.Task[None]) -> None:
+    fault = None if task.cancelled() else task.exception()
+    if fault is not None:
+        _logger.error("cache by meaning: it can't be opened, and is done without", exc_info=fault)
 
 
 def _is_meant(entry: Stored, meant: Meant) -> bool:

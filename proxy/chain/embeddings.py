@@ -5,6 +5,7 @@ nobody else: a fallback's vectors would be of no use beside those that the calle
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -34,6 +35,8 @@ from proxy.wire.embeddings import Embeddings, EmbeddingsRequest, size_of, write_
 _BYPASS: Final = CacheNote("bypass")
 _MISS: Final = CacheNote("miss")
 _NO_SAY: Final = Control()
+#: To write so much of an answer at once takes 0.3 ms as base64, 1 ms as floats.
+_LONG_BYTES: Final = 250_000
 
 
 @dataclass(slots=True)
@@ -70,7 +73,7 @@ class Embedding:
                 return await self._complete(call, request, rule, control, looked, next)
             self.state.counts.events["bypass"] += 1
         _check_asking(call, control)
-        return _as_asked(request, call, (await next(call)).embeddings)
+        return await _as_asked(request, call, (await next(call)).embeddings)
 
     def _look_up(self, call: Call, request: EmbeddingsRequest, rule: CacheRule, control: Control) -> _Looked | None:
         """None: it is none of the cache's business."""
@@ -110,7 +113,7 @@ class Embedding:
             counts.saved_nusd += looked.saved_nusd
             age_s = max(0, int(self.state.wall_clock() - looked.stored_at))
             call.cache, call.cost_nusd = CacheNote("exact", age_s, looked.saved_nusd), 0
-            return _assembled(request, looked, "cache:exact")
+            return await _assembled(request, looked, "cache:exact")
         _check_asking(call, control)
         counts.events["miss" if control.may_find else "bypass"] += 1
         call.cache = _MISS if control.may_find else _BYPASS
@@ -123,23 +126,23 @@ class Embedding:
             self._forget(rule)
             raise _no_match(call.model)
         kept = dict(zip(missing, _kept_of(call, fresh), strict=True))
-        is_kept = purges == self.state.purges and self._keep(call, rule, kept)
+        is_kept = self._keep(call, rule, kept, purges)
         counts.events["stored" if is_kept else "unfit"] += 1
         if is_whole and request.as_base64:  # floats are to be what they are when they come from the cache
-            return _as_asked(request, call, fresh)
+            return await _as_asked(request, call, fresh)
         call.cache = CacheNote(call.cache.result, saved_nusd=looked.saved_nusd)
         counts.saved_nusd += looked.saved_nusd
         looked.found.update(kept)
-        return _assembled(request, looked, "upstream")
+        return await _assembled(request, looked, "upstream")
 
     def _forget(self, rule: CacheRule) -> None:
         """The model's vectors have changed their size: what is kept of it is another model's."""
         self.state.forget(lambda entry: entry.scope == rule.scope)
 
-    def _keep(self, call: Call, rule: CacheRule, fresh: Mapping[bytes, KeptVector]) -> bool:
-        """Store what came, by key; was there room for any of it?"""
+    def _keep(self, call: Call, rule: CacheRule, fresh: Mapping[bytes, KeptVector], purges: int) -> bool:
+        """Store what came, by key; was there room for any of it? `purges`: as many as there had been at first."""
         store, principal, now_s = self.state.store, call.principal, self.state.wall_clock()
-        if principal is None:
+        if principal is None or self.state.has_purged(purges, principal.team):
             return False
         request, is_kept = call.request, False
         assert isinstance(request, EmbeddingsRequest)
@@ -193,22 +196,32 @@ class Embedders:
         return cls(Embedding(rules, state), Batching(catalogue, clock), EmbeddingsRoute(engine, catalogue))
 
 
-def _as_asked(request: EmbeddingsRequest, call: Call, embeddings: Embeddings | None) -> Answer:
+async def _as_asked(request: EmbeddingsRequest, call: Call, embeddings: Embeddings | None) -> Answer:
     """What came, as it was asked for."""
     assert embeddings is not None, "whoever answers a request for embeddings gives some"
     body = embeddings.body
     if not body:
         tokens = _tokens_of(call, embeddings)
-        body = write_embeddings(embeddings.vectors, embeddings.model, tokens, as_base64=request.as_base64)
+        body = await _written(request, embeddings.vectors, embeddings.model, tokens)
     return Answer(200, JSON_HEADERS, "upstream", body=body)
 
 
-def _assembled(request: EmbeddingsRequest, looked: _Looked, source: str) -> Answer:
+async def _assembled(request: EmbeddingsRequest, looked: _Looked, source: str) -> Answer:
     """All inputs, some or all of them from the cache."""
     kept = [looked.found[key] for key in looked.keys]
     tokens = sum(one.tokens for one in kept)
-    body = write_embeddings([one.vector for one in kept], kept[-1].model, tokens, as_base64=request.as_base64)
+    body = await _written(request, [one.vector for one in kept], kept[-1].model, tokens)
     return Answer(200, JSON_HEADERS, source, body=body)
+
+
+async def _written(request: EmbeddingsRequest, vectors: Sequence[bytes], model: str, tokens: int) -> bytes:
+    """As the client wants it. 2,048 vectors as floats take 0.2 s: others have their turns in between."""
+    parts = []
+    for part in write_embeddings(vectors, model, tokens, as_base64=request.as_base64):
+        parts.append(part)
+        if len(part) > _LONG_BYTES:
+            await asyncio.sleep(0)
+    return b"".join(parts)
 
 
 def _kept_of(call: Call, fresh: Embeddings) -> list[KeptVector]:

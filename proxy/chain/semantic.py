@@ -30,6 +30,7 @@ class Sought:
     seen: Seen
     stored: Stored | None  #: the answer of what matches best; None if there is none
     calibrator: Calibrator
+    purges: int  #: so many there had been when it was found, see `CacheState.purges`
 
     @property
     def probability(self) -> float:
@@ -66,7 +67,7 @@ class Semantic:
         except LookupFailed as failure:
             self._counts.events[failure.reason] += 1
             return None
-        stored = None
+        stored, purges = None, self._state.purges
         if seen.match is not None:
             self._counts.vetoes.update(seen.match.vetoes)
             stored = await self._state.find(seen.match.entry_id, rule, now_s)
@@ -74,10 +75,12 @@ class Semantic:
                 meaning.index.remove([seen.match.entry_id])
             elif now_s - stored.stored_at > min(terms.ttl_s, max_age_s):
                 stored = None
-        return Sought(place, text, seen, stored, meaning.calibrator(call.model, terms.max_error))
+        return Sought(place, text, seen, stored, meaning.calibrator(call.model, terms.max_error), purges)
 
-    def decide(self, sought: Sought, terms: SemanticRule) -> Stored | None:
-        """The answer to be served, or None. Once for each that was sought."""
+    def decide(self, sought: Sought, terms: SemanticRule, *, may_ask: bool = True) -> Stored | None:
+        """The answer to be served, or None. Once for each that was sought. `may_ask`: else nobody can be asked, and
+        nothing is audited.
+        """
         match, events = sought.seen.match, self._counts.events
         if match is None or sought.stored is None:
             events["miss"] += 1
@@ -87,7 +90,7 @@ class Semantic:
             events["miss"] += 1
         elif not terms.is_serving:
             events["would_hit"] += 1
-        elif sought.calibrator.audits(self._draw()):
+        elif may_ask and sought.calibrator.audits(self._draw()):
             events["audited"] += 1
         else:
             events["hit"] += 1
@@ -113,15 +116,21 @@ class Semantic:
                 now=fresh.stored_at,
             )
         match, stored = sought.seen.match, sought.stored
-        if match is not None and stored is not None and not match.vetoes and match.probability >= LADDER[0]:
-            meaning.learn(sought.calibrator, match.probability, _text_of(fresh), _text_of(stored))
+        if match is None or stored is None or match.vetoes:
+            return
+        if match.probability >= sought.calibrator.least:
+            texts = _text_of(fresh), _text_of(stored)
+            meaning.learn(sought.calibrator, match.probability, *texts, is_served=terms.is_serving)
 
-    def spare(self, sought: Sought) -> Stored | None:
+    async def spare(self, sought: Sought, rule: CacheRule) -> Stored | None:
         """The best there is, for when nobody else answers: more likely right than not."""
         match = sought.seen.match
         if match is None or match.vetoes or match.probability < LADDER[0]:
             return None
-        return sought.stored
+        stored = sought.stored
+        if stored is not None and self._state.has_purged(sought.purges, stored.team):  # it may be what was meant
+            return await self._state.find(match.entry_id, rule, self._state.wall_clock())
+        return stored
 
 
 def _text_of(stored: Stored) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from proxy.config.schema_fields import Name, Printable, Section, Text, written
 from proxy.config.schema_units import Count, CountOrAuto, Exact, Flag, Number, Seconds, Share, Whole, between
@@ -160,12 +160,20 @@ class ExactCacheConfig(Section):
     )
 
 
+def _between_none_and_all(value: float) -> float:
+    if not 0 < value < 1:
+        raise ValueError("expected more than 0% and less than 100%: nothing or everything could be served")
+    return value
+
+
 class SemanticCacheConfig(Section):
     """Answers to a request that means the same."""
 
     mode: Literal["shadow", "serve"] = Field("shadow", description="shadow reports what it would have served.")
     ttl_s: _Wait = written("1h", alias="ttl", description="How long an answer is good for.")
-    max_error: Share = written("2%", description="Share of hits that may be wrong.")
+    max_error: Annotated[Share, AfterValidator(_between_none_and_all)] = written(
+        "2%", description="Share of hits that may be wrong."
+    )
 
 
 class ModelCacheConfig(Section):

@@ -4,7 +4,7 @@ the upstream gave: some ignore `encoding_format`, and openai-node takes floats f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ Input = str | list[int]
 
 _MAX_INPUTS: Final = 2048
 _BYTES_PER_TOKEN: Final = 4
+_WRITTEN_AT_ONCE: Final = 32
 _STRING: Final = frozenset({str})
 _INTEGER: Final = frozenset({int})
 _INPUT: Final = frozenset({str, list})
@@ -193,17 +194,15 @@ def read_embeddings_usage(obj: object) -> Usage | None:
     return None
 
 
-def write_embeddings(vectors: Sequence[bytes], model: str, input_tokens: int, *, as_base64: bool) -> bytes:
-    """An answer in OpenAI's shape. 15 µs for 1,536 dimensions as base64, 150 as floats."""
+def write_embeddings(vectors: Sequence[bytes], model: str, input_tokens: int, *, as_base64: bool) -> Iterator[bytes]:
+    """An answer in OpenAI's shape, in parts of 32 vectors. 15 µs for 1,536 dimensions as base64, 150 as floats."""
     form = base64_of if as_base64 else floats_of
-    return orjson.dumps(
-        {
-            "object": "list",
-            "data": [
-                {"object": "embedding", "index": index, "embedding": form(vector)}
-                for index, vector in enumerate(vectors)
-            ],
-            "model": model,
-            "usage": {"prompt_tokens": input_tokens, "total_tokens": input_tokens},
-        }
-    )
+    yield b'{"object":"list","data":['
+    for first in range(0, len(vectors), _WRITTEN_AT_ONCE):
+        entries = [
+            {"object": "embedding", "index": first + at, "embedding": form(vector)}
+            for at, vector in enumerate(vectors[first : first + _WRITTEN_AT_ONCE])
+        ]
+        yield (b"," if first else b"") + orjson.dumps(entries)[1:-1]
+    usage = {"prompt_tokens": input_tokens, "total_tokens": input_tokens}
+    yield b"]," + orjson.dumps({"model": model, "usage": usage})[1:]

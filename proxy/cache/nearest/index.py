@@ -25,6 +25,8 @@ from proxy.cache.nearest.worker import Worker
 
 #: What a search may take, the vector of what is searched for aside.
 SEARCH_S: Final = 0.01
+#: More entries than these are looked for among all there are: 1 µs for each of those.
+_FEW: Final = 100
 
 _logger = logging.getLogger(__name__)
 
@@ -81,6 +83,10 @@ class Index:
                 result, took_s = await self.embedder.embed_then(texts, search)
         except TimeoutError:
             raise LookupFailed("slow") from None
+        except LookupFailed as failure:
+            if failure.reason == "failed":
+                self._say(failure.__cause__ or failure)
+            raise
         if took_s > SEARCH_S:
             raise LookupFailed("slow")
         return result
@@ -116,7 +122,16 @@ class Index:
 
     def remove(self, entry_ids: Iterable[bytes]) -> None:
         """Forget these soon; look-ups that begin later do not find them."""
-        self._do(partial(self._collection.remove, [*entry_ids]))
+        ids = [*entry_ids]
+        if len(ids) > _FEW:
+            meant = frozenset(ids)
+            self.drop(lambda entry: entry.id in meant)
+        else:
+            self._do(partial(self._collection.remove, ids))
+
+    def drop(self, is_meant: Callable[[Entry], bool]) -> None:
+        """Forget every entry that is meant, soon. `is_meant` is called on the worker's thread."""
+        self._do(partial(self._collection.purge, is_meant))
 
     def resize(self, budget_bytes: int) -> None:
         """From now on this is the budget."""
@@ -157,6 +172,10 @@ class Index:
 
     def _check(self, done: asyncio.Future[Any]) -> None:
         error = None if done.cancelled() else done.exception()
-        if error is not None and not self._is_failing:
+        if error is not None:
+            self._say(error)
+
+    def _say(self, error: BaseException) -> None:
+        if not self._is_failing:
+            self._is_failing = True
             _logger.error("the look-up by meaning fails: %s. This is said once.", type(error).__name__, exc_info=error)
-        self._is_failing = self._is_failing or error is not None

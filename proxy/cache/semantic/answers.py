@@ -17,6 +17,8 @@ SAME: Final = 0.88
 DIFFERENT: Final = 0.5
 #: Answers of up to so many words are compared word by word: a short one has no room for another wording.
 _SHORT_WORDS: Final = 6
+#: So much of an answer is looked at, in characters: 10 ms of a thread that keeps the others waiting.
+_COMPARED_CHARS: Final = 4000
 _FENCE: Final = re.compile(r"^```\w*\s*|\s*```$")
 _MARKUP: Final = re.compile(r"[*_`#>]+|^\s*(?:[-•]|\d+[.)])\s+", re.MULTILINE)
 _EDGE: Final = " .,;:!?…~\"'。，！？；："
@@ -32,8 +34,20 @@ def same_answer(fresh: str, cached: str, cosine: float | None, words: Words) -> 
     """Would who got `cached` have been served as well as by `fresh`? None: that can't be told.
 
     `cosine` of the two answers' vectors; None: not known, and then only what is plainly equal or plainly different is
-    told. It leans towards `different`: a wrong `same` would loosen a promise. Cost: 0.1 to 0.5 ms for 100 words.
+    told. It leans towards `different`: a wrong `same` would loosen a promise. Of long answers the beginnings can tell
+    that they are different, and not that they are the same. Cost: 0.1 to 0.5 ms for 100 words, 10 ms at most.
     """
+    if max(len(fresh), len(cached)) <= _COMPARED_CHARS:
+        return _same(fresh, cached, cosine, words)
+    if fresh == cached:
+        return True if fresh.strip() else None
+    structured = _same_structure(fresh, cached)
+    if structured is not None:
+        return structured
+    return None if _same(fresh[:_COMPARED_CHARS], cached[:_COMPARED_CHARS], cosine, words) is not False else False
+
+
+def _same(fresh: str, cached: str, cosine: float | None, words: Words) -> bool | None:
     ours, theirs = _plain(fresh), _plain(cached)
     if not ours or not theirs:
         return None
@@ -71,7 +85,10 @@ def _same_structure(fresh: str, cached: str) -> bool | None:
             documents.append(orjson.loads(stripped))
         except orjson.JSONDecodeError:
             return None
-    return bool(documents[0] == documents[1])
+    try:
+        return bool(documents[0] == documents[1])
+    except RecursionError:  # nobody nests so deep to be understood
+        return None
 
 
 def _is_short(facts: Facts) -> bool:

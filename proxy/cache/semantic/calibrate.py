@@ -64,6 +64,11 @@ class Calibrator:
         return self._threshold
 
     @property
+    def least(self) -> float:
+        """The least probability that may ever be served: what is below it need not be told."""
+        return self._ladder[0]
+
+    @property
     def bound(self) -> float:
         """An upper bound of the share of wrong ones among what is served, with CONFIDENCE. 1 without evidence; of the
         first step while nothing is served.
@@ -92,20 +97,33 @@ class Calibrator:
         """Is this hit to be audited? `draw`: uniform, 0 to 1."""
         return draw < self._audited_share()
 
-    def judged(self, probability: float, is_same: bool) -> None:
-        """A candidate was judged: a miss whose fresh answer came, an audited hit, or one that a user complained of.
+    def judged(self, probability: float, is_same: bool, *, is_served: bool = True) -> None:
+        """A candidate was judged: a miss whose fresh answer came, or an audited hit.
 
         Every miss should be told; hits are audited for a share only, so beside them misses count for that share.
+        `is_served`: else nothing is, so every candidate is told, and each counts alike.
         """
+        is_hit = self.serves(probability)
+        is_alike = is_hit or not is_served or self._threshold >= NEVER
+        weight = 1.0 if is_alike else self._audited_share()
+        self._take(probability, is_same, weight, 1.0 if is_hit else 0.0)
+
+    def complained(self, probability: float) -> None:
+        """A user says that a hit was wrong. Nobody tells of those that were right but for the audited share, so it
+        counts for that share as well: else a few complaints would outweigh thousands of good hits.
+        """
+        share = self._audited_share()
+        self._take(probability, False, share, share if self.serves(probability) else 0.0)
+
+    def _take(self, probability: float, is_same: bool, weight: float, staked: float) -> None:
+        """`staked`: so much of what the running test stakes on a hit."""
         at = bisect_right(self._ladder, probability) - 1
         if at < 0:
             return
-        is_hit = self.serves(probability)
-        weight = 1.0 if is_hit or self._threshold >= NEVER else self._audited_share()
         self._count[at] += weight
         self._wrong[at] += 0.0 if is_same else weight
-        if is_hit:
-            stake = _STAKE / self.max_error
+        if staked:
+            stake = staked * _STAKE / self.max_error
             self._drift = max(1.0, self._drift) * (1 + stake * ((0.0 if is_same else 1.0) - self.max_error))
             if self._drift >= _CALL:
                 self._forget()

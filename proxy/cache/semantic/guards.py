@@ -119,7 +119,7 @@ def _has_own_name(one: Facts, other: Facts) -> bool:
 
 
 def _is_reversed(word: str, others: Set[str]) -> bool:
-    return len(word) > 3 and any(other.endswith(word) and other[: -len(word)] in _REVERSING for other in others)
+    return len(word) > 3 and any(prefix + word in others for prefix in REVERSING_PREFIXES)
 
 
 def _numbers(difference: Difference) -> bool:
@@ -194,7 +194,6 @@ def _template(difference: Difference) -> bool:
     return has_figures or asked.quoted != stored.quoted or asked.code != stored.code or asked.urls != stored.urls
 
 
-_REVERSING: Final = frozenset(REVERSING_PREFIXES)
 _GUARDS: Final[tuple[tuple[Veto, Callable[[Difference], bool]], ...]] = (
     ("numbers", _numbers),
     ("negation", _negation),

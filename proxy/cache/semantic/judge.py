@@ -17,8 +17,8 @@ from proxy.cache.semantic.verify import Verifier
 
 #: So many of the nearest are judged: 0.2 ms each where nothing is known of the text yet.
 _JUDGED: Final = 8
-#: Texts of which the facts are kept; 5 KB each.
-_REMEMBERED: Final = 2000
+#: Facts are kept of so much text, in characters: they take 100 to 350 B for each.
+_REMEMBERED_CHARS: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Judge:
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
         self._facts: OrderedDict[str, Facts] = OrderedDict()
+        self._known_chars = 0
 
     def threshold(self, max_error: float) -> float:
         """See `Verifier.threshold`. For any thread."""
@@ -67,8 +68,9 @@ class Judge:
         facts = self._facts.get(text)
         if facts is None:
             facts = self._facts[text] = self._verifier.facts(text)
-            if len(self._facts) > _REMEMBERED:
-                self._facts.popitem(last=False)
+            self._known_chars += len(text)
+            while self._known_chars > _REMEMBERED_CHARS:
+                self._known_chars -= len(self._facts.popitem(last=False)[0])
         else:
             self._facts.move_to_end(text)
         return facts

@@ -57,7 +57,7 @@ _LATIN_UNITS: Final = "|".join(
 _DATE: Final = re.compile(r"\b(\d{4})[-/](\d{1,2})[-/](\d{1,2})\b|(?:(\d{4})年)?(\d{1,2})月(\d{1,2})[日号]")
 _CLOCK: Final = re.compile(
     r"\b(\d{1,2})[:.](\d{2})\s*([ap])\.?m\b|\b(\d{1,2})\s*([ap])\.?m\b|\b(\d{1,2}):(\d{2})\b"
-    rf"|(上午|早上|凌晨|中午|下午|晚上|傍晚)?([{_ZH}]{{1,3}}|\d{{1,2}})点(半|[{_ZH}\d]{{1,3}}分?)?(?!心|击|评)"
+    rf"|(上午|早上|凌晨|中午|下午|晚上|傍晚)?([{_ZH}]{{1,3}}|\d{{1,2}})点(半|(?:[{_ZH}]{{1,3}}|\d{{1,3}})分?)?(?!心|击|评)"
 )
 _MONTH: Final = re.compile(rf"\b({_MONTHS})\b\.?")
 _MAY_BE_VERB: Final = frozenset({"may", "march", "mar"})

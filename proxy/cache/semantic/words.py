@@ -67,8 +67,13 @@ def stem(word: str) -> str:
                 and base[-1] not in "lsz"
             ):
                 return base[:-1]  # stopped, running
-            return base.rstrip("e") if len(base) > 3 else base
-    return word.rstrip("e") if size > 4 else word
+            return _bare(base) if len(base) > 3 else base
+    return _bare(word) if size > 4 else word
+
+
+def _bare(word: str) -> str:
+    """Without its last e; `eeeee` has nothing else, and stays."""
+    return word.rstrip("e") or word
 
 
 _ENDINGS: Final = (

@@ -111,3 +111,11 @@ async def test_a_complaint_names_a_call_and_nothing_else(body: dict[str, Any]) -
     async with Rig(TEXT).client() as client:
         reply = await client.post(FEEDBACK, json=body)
     assert (reply.status_code, reply.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+async def test_what_was_saved_is_shown_once_by_tier() -> None:
+    rig = Rig(TEXT)
+    counts = rig.gateway.surface.cache.counts
+    counts.saved_nusd, counts.semantic.saved_nusd = 5_000_000_000, 2_000_000_000
+    async with rig.admin() as admin:
+        assert (await admin.get(CACHE)).json()["exact"]["saved_usd"] == "3.000000000"

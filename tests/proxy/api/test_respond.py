@@ -305,3 +305,15 @@ async def test_what_a_provider_answered_is_no_hit(note: CacheNote | None, said: 
     client, _ = await run(handle)
     assert client.headers[b"x-waystation-cache"] == said
     assert b"age" not in client.headers
+
+
+async def test_an_answer_out_of_the_cache_in_place_of_targets_that_nobody_asked_says_so() -> None:
+    """Their breakers are open: there is no attempt to speak of."""
+
+    async def fallen_back(call: Call) -> Answer:
+        call.cache, call.fallback = CacheNote("miss"), "cache"
+        return Answer(200, (), "cache:semantic", b"{}")
+
+    client, _ = await run(fallen_back)
+    assert client.headers[b"x-waystation-cache"] == b"semantic"
+    assert client.headers[b"x-waystation-fallback"] == b"cache"

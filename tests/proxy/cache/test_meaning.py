@@ -111,3 +111,10 @@ async def test_the_real_one_finds_another_wording_and_no_other_question() -> Non
     assert same.entry_id == b"1"
     assert same.probability > 0.5
     assert other is None or other.probability < 0.5
+
+
+async def test_what_was_learned_of_another_embedders_vectors_is_nothing() -> None:
+    meaning = a_meaning()
+    prove(meaning.calibrator("chat", 0.05))
+    index = FakeIndex(embedder=FakeEmbedder(id="another"))
+    assert not a_meaning(index=index, notes=meaning.notes).calibrator("chat", 0.05).serves(0.99)

@@ -9,7 +9,7 @@ import pytest
 from proxy.cache import Shelf, Store
 from proxy.call import Answer, Attempt, CacheNote, Call, Principal
 from proxy.chain.cache import Caching
-from proxy.chain.cache_state import CacheRule, CacheState
+from proxy.chain.cache_state import CacheRule, CacheState, SemanticRule
 from proxy.chain.catalogue import Catalogue, Model
 from proxy.chain.semantic import Semantic
 from proxy.errors import (
@@ -27,6 +27,7 @@ from proxy.state import Meant
 from proxy.wire.usage import Usage
 from tests.calls import PATIENCE, a_call
 from tests.fakes import completion, sse_chunks
+from tests.meanings import FakeIndex, a_meaning, prove
 
 ANSWER = orjson.dumps(completion("Hello!"))
 Script = bytes | list[bytes] | GatewayError
@@ -426,3 +427,89 @@ async def test_what_is_on_its_way_when_something_is_purged_is_not_kept() -> None
 
 async def _fail() -> bool:
     raise ValueError("a fault")
+
+
+class _Sharing(Rig):
+    """With a cache by meaning, of which nothing is audited."""
+
+    def __init__(self, *script: Script) -> None:
+        super().__init__(*script, semantic=SemanticRule(True, 60, 0.05))
+        self.index = FakeIndex()
+        self.state.meaning = a_meaning(index=self.index)
+        prove(self.state.meaning.calibrator("chat", 0.05))
+
+    def about(self, text: str) -> dict[str, Any]:
+        return {"messages": [{"role": "user", "content": text}]}
+
+
+async def test_an_answer_that_came_during_the_look_up_is_taken() -> None:
+    rig = _Sharing(ANSWER)
+    look = rig.index.nearest_then
+
+    async def slowly(*args: Any) -> Any:
+        rig.index.nearest_then = look  # type: ignore[method-assign]
+        assert (await rig.ask(**rig.about("what do you know of cats")))[0] == "miss"
+        return await look(*args)
+
+    rig.index.nearest_then = slowly  # type: ignore[method-assign, assignment]
+    assert (await rig.ask(**rig.about("what do you know of cats")))[0] == "exact"
+    assert len(rig.asked) == 1
+
+
+async def test_a_spent_quota_or_only_if_cached_gets_every_hit() -> None:
+    rig = _Sharing(ANSWER)
+    rig.layer.semantic = Semantic(rig.state, lambda: 0.0)  # all would be audited
+    await rig.ask(**rig.about("please tell me of cats"))
+    asked = rig.about("what do you know of cats")
+    assert (await rig.ask(control=b"only-if-cached", **asked))[0] == "semantic"
+    call = a_call()
+    call.unpaid = lambda: QuotaSpent("It is spent.")
+    assert (await rig.ask(call, **asked))[0] == "semantic"
+    assert (await rig.ask(**asked))[0] == "miss"
+
+
+async def test_whoever_got_a_spare_answer_can_complain_of_it() -> None:
+    rig = _Sharing(ANSWER)
+    await rig.ask(**rig.about("please tell me of cats"))
+    call = a_call()
+    call.id = "req_2"
+    call.request.body |= rig.about("what do you know of cats")
+
+    async def fail(call: Call) -> Answer:
+        assert call.spare is not None
+        answer = await call.spare()
+        assert answer is not None
+        call.fallback = "cache"
+        return answer
+
+    rig.layer.semantic = Semantic(rig.state, lambda: 0.0)
+    assert (await rig.layer(call, fail)).body == ANSWER
+    await call.closing.aclose()
+    assert await rig.state.complain("search", "req_2") == 1
+    assert rig.state.store.stats.entries == 0
+
+
+async def test_whoever_joined_a_call_can_complain_of_its_answer() -> None:
+    rig = Rig(ANSWER)
+    rig.gate.clear()
+    tasks = rig.waiting(1)
+    await turn()
+    call = a_call()
+    call.request_id = "joined"
+    joined = asyncio.create_task(rig.ask(call))
+    await turn()
+    rig.gate.set()
+    await asyncio.gather(*tasks)
+    assert (await joined)[0] == "coalesced"
+    assert await rig.state.complain("search", "joined") == 1
+
+
+async def test_what_another_team_complains_of_keeps_no_answer_from_being_stored() -> None:
+    rig = Rig(ANSWER)
+    rig.gate.clear()
+    [task] = rig.waiting(1)
+    await turn()
+    assert await rig.state.complain("sales", "whatever") == 0
+    rig.gate.set()
+    await task
+    assert rig.state.store.stats.entries == 1

@@ -87,7 +87,7 @@ async def test_what_is_found_while_something_is_purged_may_be_just_that(tmp_path
 
     async def find_and_purge(key: bytes) -> Stored | None:
         entry = await find(key)
-        second.purges += 1
+        second.forget(lambda entry: False)
         return entry
 
     shared.find = find_and_purge  # type: ignore[method-assign]
@@ -244,3 +244,49 @@ async def test_whose_call_was_no_hit_has_its_own_answer_forgotten() -> None:
     assert await one.complain("sales", "mine") == 0
     assert await one.complain("search", "mine") == 1
     assert one.store.stats.entries == 0
+
+
+async def test_a_cache_by_meaning_that_cannot_be_opened_is_logged_whatever_was_wrong(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def open_meaning(budget_bytes: int, remote: object, notes: object) -> Meaning:
+        raise EOFError("the model's file is cut")
+
+    made = CacheState.empty(CacheCounts(), lambda: NOW_S)
+    made.open_meaning = open_meaning
+    made.adapt(config(), {"chat": CacheRule(b"s" * 32, 60, semantic=SemanticRule(True, 60, 0.05))})
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert "can't be opened" in caplog.text
+    await made.aclose()
+
+
+async def test_a_cache_by_meaning_has_the_room_that_is_configured_when_it_is_open() -> None:
+    index, may_open = FakeIndex(), asyncio.Event()
+
+    async def open_meaning(budget_bytes: int, remote: object, notes: object) -> Meaning:
+        await may_open.wait()
+        index.resize(budget_bytes)
+        return a_meaning(index=index)
+
+    made, rules = CacheState.empty(CacheCounts(), lambda: NOW_S), dict(RULES)
+    made.open_meaning = open_meaning
+    rules["chat"] = CacheRule(b"s" * 32, 60, semantic=SemanticRule(True, 60, 0.05))
+    made.adapt(config(), rules)
+    await asyncio.sleep(0)
+    made.adapt(config("cache: {memory: 8MB}"), rules)
+    may_open.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert index.budget_bytes == 2_000_000
+    await made.aclose()
+
+
+async def test_what_only_the_disk_had_leaves_the_index_too_when_its_team_is_purged(tmp_path: Path) -> None:
+    second, index = await restarted(tmp_path / "c"), FakeIndex()
+    second.meaning = a_meaning(index=index)
+    for number, team in enumerate(("search", "sales")):
+        index.add(b"s", b"%d" % number, "Hello?", None, team=team, expires_at=1e12, now=NOW_S)
+    assert await second.purge(Meant(team="search")) == 1
+    assert [entry_id for _, entry_id in index.entries] == [b"1"]
+    await second.aclose()

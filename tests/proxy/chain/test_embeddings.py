@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from random import Random
 from typing import Any
 
@@ -350,3 +351,22 @@ async def test_another_model_is_never_asked_in_its_place() -> None:
         await route(down, fallbacks=(Fallback("unavailable", "large"),))(call)
     assert call.fallback is None
     assert {attempt.target for attempt in call.attempts} == {"a/m"}
+
+
+async def test_while_many_vectors_are_written_others_have_their_turns() -> None:
+    rig, turns = Rig(), 0
+    rig.extra = [0.123456] * 1000
+    inputs = [f"text {number}" for number in range(200)]
+    await rig.ask(an_embeddings_call(*inputs))
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    document = await rig.ask(an_embeddings_call(*inputs))
+    task.cancel()
+    assert len(document["data"]) == 200
+    assert turns >= 5

@@ -9,6 +9,7 @@ from proxy.call import Call
 from proxy.chain.cache_state import CacheRule, CacheState, SemanticRule
 from proxy.chain.semantic import Semantic, Sought
 from proxy.observe.cache_counts import CacheCounts
+from proxy.state import Meant
 from tests.calls import a_call
 from tests.fakes import completion
 from tests.meanings import FakeEmbedder, FakeIndex, FakeJudge, a_meaning, prove
@@ -155,7 +156,7 @@ async def test_an_answer_that_is_too_old_for_the_client_is_no_hit() -> None:
     sought = await rig.seek("what do you know of cats", max_age_s=5)
     assert sought is not None
     assert rig.semantic.decide(sought, SERVE) is None
-    assert rig.semantic.spare(sought) is None
+    assert await rig.semantic.spare(sought, RULE) is None
 
 
 async def test_when_nobody_else_answers_the_best_there_is_will_do() -> None:
@@ -165,8 +166,8 @@ async def test_when_nobody_else_answers_the_best_there_is_will_do() -> None:
     vetoed = await rig.seek("do not tell me of cats")
     assert sought is not None
     assert vetoed is not None
-    assert rig.semantic.spare(sought) is not None
-    assert rig.semantic.spare(vetoed) is None
+    assert await rig.semantic.spare(sought, RULE) is not None
+    assert await rig.semantic.spare(vetoed, RULE) is None
 
 
 async def test_an_answer_that_is_not_kept_is_not_found_either() -> None:
@@ -178,3 +179,63 @@ async def test_an_answer_that_is_not_kept_is_not_found_either() -> None:
     rig.state.meaning = None
     rig.semantic.landed(sought, b"k", stored("Cats.", NOW_S), SERVE, is_kept=True)
     assert rig.index.entries == {}
+
+
+async def test_where_nobody_can_be_asked_nothing_is_audited() -> None:
+    rig = Rig(draw=ALWAYS_AUDITED)
+    await rig.learn("please tell me of cats")
+    sought = await rig.seek("what do you know of cats")
+    assert sought is not None
+    assert rig.semantic.decide(sought, SERVE, may_ask=False) is not None
+    assert (rig.counts.events["hit"], rig.counts.events["audited"]) == (1, 0)
+
+
+async def test_what_is_purged_meanwhile_is_no_spare_answer() -> None:
+    rig = Rig()
+    await rig.learn("please tell me of cats")
+    sought = await rig.seek("what do you know of cats")
+    assert sought is not None
+    await rig.state.purge(Meant(team="sales"))
+    assert await rig.semantic.spare(sought, RULE) is not None
+    await rig.state.purge(Meant(team="search"))
+    assert await rig.semantic.spare(sought, RULE) is None
+
+
+async def test_what_is_purged_is_no_more_in_the_index_either() -> None:
+    rig = Rig()
+    await rig.learn("please tell me of cats")
+    await rig.state.purge(Meant(team="sales"))
+    assert rig.index.removed == []
+    await rig.state.purge(Meant(team="search"))
+    assert rig.index.removed == [b"k"]
+
+
+@pytest.mark.parametrize(("terms", "is_whole"), [(SHADOW, True), (SERVE, False)])
+async def test_in_shadow_what_is_not_sure_counts_as_much_as_what_is(terms: SemanticRule, is_whole: bool) -> None:
+    rig = Rig(FakeJudge(probability=0.6))
+    rig.meaning.calibrators.clear()
+    calibrator = rig.meaning.calibrator("chat", 0.05)
+    for _ in range(60):
+        calibrator.judged(0.6, is_same=False)
+    prove(calibrator)
+    assert 0.6 < calibrator.threshold <= 1
+    await rig.learn("please tell me of cats")
+    before = calibrator.judged_count
+    sought = await rig.seek("what do you know of cats")
+    assert sought is not None
+    rig.semantic.landed(sought, b"k2", stored("Cats.", NOW_S), terms, is_kept=False)
+    await rig.meaning.settled()
+    assert (calibrator.judged_count - before == 1) is is_whole
+
+
+async def test_all_that_may_be_served_is_learned_of() -> None:
+    """With a large `max_error` the verifier starts below the other thresholds."""
+    rig = Rig(FakeJudge(probability=0.45, start=0.4), ALWAYS_AUDITED)
+    rig.meaning.calibrators.clear()
+    prove(rig.meaning.calibrator("chat", 0.05))
+    await rig.learn("please tell me of cats")
+    assert await rig.decided("what do you know of cats") is None
+    assert rig.counts.events["audited"] == 1
+    before = rig.meaning.judged
+    await rig.learn("what do you know of cats", key=b"k2")
+    assert rig.meaning.judged == before + 1

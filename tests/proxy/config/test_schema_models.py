@@ -14,6 +14,8 @@ TARGET = {"provider": "p", "model": "m"}
     ("settings", "message"),
     [
         ({"targets": []}, "at least 1 item"),
+        ({"targets": [TARGET], "cache": {"semantic": {"max_error": "0%"}}}, "more than 0%"),
+        ({"targets": [TARGET], "cache": {"semantic": {"max_error": "100%"}}}, "less than 100%"),
         ({"targets": [{**TARGET, "weight": -1}]}, "greater than or equal to 0"),
         ({"targets": [{**TARGET, "weight": float("nan")}]}, "a number such as"),
         ({"targets": [{**TARGET, "weight": True}]}, "a number such as"),

@@ -138,7 +138,7 @@ def test_an_answer_as_asked_for_travels_untouched() -> None:
 def test_the_other_form_is_no_answer_to_pass_on(as_base64: bool) -> None:
     found = read(embeddings(A, B, as_base64=not as_base64), as_base64=as_base64)
     assert found.body == b""
-    written = write_embeddings(found.vectors, found.model, 5, as_base64=as_base64)
+    written = b"".join(write_embeddings(found.vectors, found.model, 5, as_base64=as_base64))
     assert orjson.loads(written) == embeddings(A, B, as_base64=as_base64)
 
 
@@ -221,8 +221,21 @@ VECTOR = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), mi
 @given(st.lists(VECTOR, min_size=1, max_size=5), st.booleans(), st.booleans())
 def test_any_answer_reads_the_same_in_both_forms(vectors: list[list[float]], came: bool, asked: bool) -> None:
     found = read(embeddings(*vectors, as_base64=came), len(vectors), as_base64=asked)
-    body = found.body or write_embeddings(found.vectors, found.model, 5, as_base64=asked)
+    body = found.body or b"".join(write_embeddings(found.vectors, found.model, 5, as_base64=asked))
     entries = orjson.loads(body)["data"]
     assert [entry["index"] for entry in entries] == list(range(len(vectors)))
     assert all(isinstance(entry["embedding"], str) is asked for entry in entries)
     assert [read_vector(entry["embedding"]) for entry in entries] == [read_vector(vector) for vector in vectors]
+
+
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 70])
+@pytest.mark.parametrize("as_base64", [False, True])
+def test_an_answer_is_written_in_parts_that_are_one_document(count: int, as_base64: bool) -> None:
+    vectors = [read_vector([float(number), 0.5]) for number in range(count)]
+    parts = [*write_embeddings(vectors, "m", 5, as_base64=as_base64)]
+    assert len(parts) == 2 + (count + 31) // 32
+    document = orjson.loads(b"".join(parts))
+    assert [entry["index"] for entry in document["data"]] == [*range(count)]
+    assert [read_vector(entry["embedding"]) for entry in document["data"]] == vectors
+    assert list(document) == ["object", "data", "model", "usage"]
+    assert document["usage"] == {"prompt_tokens": 5, "total_tokens": 5}

@@ -254,3 +254,28 @@ async def test_a_fault_of_ours_is_logged_once(caplog: pytest.LogCaptureFixture) 
     assert "TypeError" in caplog.text
     assert await rig.find("b") == ["a"]
     await rig.close()
+
+
+@pytest.mark.parametrize("count", [2, 150])
+async def test_what_is_removed_is_not_found_however_much_it_is(count: int) -> None:
+    rig = Rig()
+    for number in range(count + 1):
+        rig.add(f"{number}", vector=np.array(encode_one(f"{number}"), np.float32))
+    rig.index.remove(f"{number}".encode() for number in range(count))
+    await rig.done()
+    assert await rig.find("0") == [f"{count}"]
+    rig.index.drop(lambda entry: entry.team == "search")
+    await rig.done()
+    assert rig.index.stats.entries == 0
+    await rig.close()
+
+
+async def test_a_look_up_that_fails_is_logged_once_too(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    rig.add("a", vector=np.array(encode_one("a"), np.float32))
+    await rig.done()
+    for _ in range(2):
+        with pytest.raises(LookupFailed, match="failed"):
+            await rig.find("bad")
+    assert caplog.text.count("ValueError. This is said once.") == 1
+    await rig.close()

@@ -1,3 +1,4 @@
+import orjson
 import pytest
 
 from proxy.cache.semantic.answers import DIFFERENT, SAME, same_answer
@@ -59,3 +60,18 @@ def test_a_short_answer_that_says_more_is_not_judged() -> None:
 def test_what_only_looks_like_json_is_read_as_text() -> None:
     assert same_answer("{paris}", "{rome}", 0.9, WORDS) is False
     assert same_answer("[Paris]", '["Paris"]', 0.9, WORDS) is not None
+
+
+def test_the_beginnings_of_long_answers_can_tell_that_they_differ_and_not_that_they_are_the_same() -> None:
+    long = " ".join([LONG] * 100)
+    assert same_answer(long, long, 0.9, WORDS) is True
+    assert same_answer(long, f"{long} But not on Sundays.", 0.9, WORDS) is None
+    assert same_answer(long, f"It costs 5 dollars. {long}", DIFFERENT - 0.01, WORDS) is False
+    listed = orjson.dumps([LONG] * 100).decode()
+    assert same_answer(listed, listed.replace('","', '", "'), None, WORDS) is True
+    assert same_answer(listed, listed[:-1] + ",1]", None, WORDS) is False
+
+
+def test_documents_that_are_nested_too_deep_are_no_fault() -> None:
+    one, other = ("[" * 1020 + digit + "]" * 1020 for digit in "12")
+    assert same_answer(one, other, 0.6, WORDS) is not True

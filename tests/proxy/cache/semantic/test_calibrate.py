@@ -175,3 +175,40 @@ def test_the_bound_falls_with_evidence_and_is_one_without() -> None:
         bounds.append(calibrator.bound)
     assert bounds == sorted(bounds, reverse=True)
     assert bounds[-1] < 0.1
+
+
+def test_where_nothing_is_served_every_candidate_counts_alike() -> None:
+    """Else the sure ones, which are right, would hide the others."""
+    for seed in range(5):
+        rng, calibrator, least = Random(seed), Calibrator(0.05, 0.9), NEVER
+        for _ in range(6000):
+            is_sure = rng.random() < 0.5
+            calibrator.judged(0.999 if is_sure else 0.55, is_sure or rng.random() < 0.6, is_served=False)
+            least = min(least, calibrator.threshold)
+        assert 0.55 < least <= 1
+
+
+def test_complaints_of_fewer_hits_than_may_be_wrong_do_not_end_the_serving() -> None:
+    """Of hits that are right nobody tells but the audits."""
+    for seed in range(5):
+        rng, calibrator = Random(seed), Calibrator(0.05, 0.9)
+        for _ in range(400):
+            calibrator.judged(0.999, True)
+        for hit in range(4000):
+            is_wrong = hit % 50 == 0  # 2 %
+            if calibrator.audits(rng.random()):
+                calibrator.judged(0.999, not is_wrong)
+            elif is_wrong:
+                calibrator.complained(0.999)
+        assert calibrator.serves(0.999)
+
+
+def test_complaints_of_more_do() -> None:
+    calibrator = Calibrator(0.05, 0.9)
+    for _ in range(400):
+        calibrator.judged(0.999, True)
+    for _ in range(200):
+        calibrator.complained(0.999)
+        if not calibrator.serves(0.999):
+            break
+    assert not calibrator.serves(0.999)

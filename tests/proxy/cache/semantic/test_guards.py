@@ -1,8 +1,10 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.cache.semantic.guards import Veto, is_slip, vetoes
+from proxy.cache.semantic.guards import Veto, _is_reversed, is_slip, vetoes
 from tests.proxy.cache.semantic.texts import difference
 
 FRAME = (
@@ -83,3 +85,21 @@ def test_guards_do_not_care_which_text_comes_first(one: str, other: str) -> None
 @given(st.text(max_size=80))
 def test_nothing_objects_to_the_same_text(text: str) -> None:
     assert vetoes(difference(text, text)) == ()
+
+
+def test_two_texts_without_a_word_in_common_are_soon_compared() -> None:
+    """Each word is looked for once among the other's, not held against each of them."""
+
+    class Counted(frozenset[str]):
+        looks = 0
+
+        def __contains__(self, word: object) -> bool:
+            Counted.looks += 1
+            return super().__contains__(word)
+
+        def __iter__(self) -> Any:
+            raise AssertionError("it goes through all of them")
+
+    assert _is_reversed("lock", Counted({"unlock"}))
+    assert not _is_reversed("lock", Counted({"clock", "gridlock"}))
+    assert Counted.looks < 30

@@ -49,3 +49,10 @@ def test_answers_are_compared(judge: Judge) -> None:
 
 def test_the_promise_of_less_errors_asks_for_more(judge: Judge) -> None:
     assert judge.threshold(0.02) >= judge.threshold(0.1)
+
+
+def test_of_long_texts_fewer_are_remembered(judge: Judge) -> None:
+    for number in range(200):
+        judge.match(f"What is {number}?", found(f"{number} " + "quite another matter " * 90))
+    assert sum(map(len, judge._facts)) == judge._known_chars <= 100_000
+    assert judge._facts

@@ -100,3 +100,8 @@ def test_numbers_in_words_are_read(number: int) -> None:
 def test_any_text_can_be_read(text: str) -> None:
     found = quantities(text.lower())
     assert agree(found, found)
+
+
+@pytest.mark.parametrize("text", ["三点5十分开会", "8点三5", "零点万4", "3点5百"])
+def test_digits_of_two_scripts_in_one_time_are_no_fault(text: str) -> None:
+    assert quantities(text)

@@ -33,3 +33,8 @@ def test_chinese_is_split_into_the_longest_known_words() -> None:
     assert WORDS.split_chinese("取消会员") == ["取消", "会员"]
     assert "".join(WORDS.split_chinese("龘靐取消齉")) == "龘靐取消齉"
     assert WORDS.split_chinese("") == []
+
+
+@pytest.mark.parametrize("word", ["eeeee", "eeees", "eeeeed", "eeeeing", "eeeee's"])
+def test_a_cry_has_a_stem_too(word: str) -> None:
+    assert stem(word)
