@@ -58,7 +58,7 @@ class Meaning:
         # What was learned of the cosines of one embedder says nothing of those of another.
         known = notes is not None and notes.get(_EMBEDDER) == index.embedder.id
         self._notes = dict(notes or {}) if known else {}
-        self.calibrators: dict[str, Calibrator] = {}  #: by model and promise
+        self.calibrators: dict[str, Calibrator] = {}  #: by team, model and promise
         self._learning: set[asyncio.Task[None]] = set()
         self._looking = 0  # look-ups that are under way
         self.judged = 0  #: pairs of answers that were compared and told apart or not
@@ -77,9 +77,11 @@ class Meaning:
         finally:
             self._looking -= 1
 
-    def calibrator(self, model: str, max_error: float) -> Calibrator:
-        """Of this model and promise; made when it is asked for first."""
-        name = f"{model} {max_error:g}"
+    def calibrator(self, team: str, model: str, max_error: float) -> Calibrator:
+        """Of this team, model and promise; made when it is asked for first. Teams learn apart: what one of them asks
+        must not loosen what another is served.
+        """
+        name = f"{team} {model} {max_error:g}"  # no name has a blank
         found = self.calibrators.get(name)
         if found is None:
             found = Calibrator(max_error, self._judge.threshold(max_error))
@@ -91,7 +93,7 @@ class Meaning:
 
     @property
     def notes(self) -> dict[str, object]:
-        """What was learned, for a later process: by model and promise."""
+        """What was learned, for a later process: by team, model and promise."""
         learned = {name: one.snapshot() for name, one in self.calibrators.items()}
         return {**self._notes, **learned, _EMBEDDER: self.index.embedder.id}
 

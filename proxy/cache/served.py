@@ -18,6 +18,7 @@ class Hit:
 
     team: str
     key: bytes  #: of the answer
+    call_id: str  #: of the call that brought it; another answer may have its key by now
     probability: float = 1.0  #: that it was right, as it was thought then
     calibrator: Calibrator | None = None  #: whose decision it was; None: it was the very same question
 

@@ -71,7 +71,7 @@ class Caching:
             now_s = self.state.wall_clock()
             entry = await self.state.find(key, rule, now_s)
             if entry is not None and now_s - entry.stored_at <= control.max_age_s:
-                return self._give_exact(call, entry, rule, Hit(team, key), now_s)
+                return self._give_exact(call, entry, rule, Hit(team, key, entry.call_id), now_s)
             call.cache = _MISS
             if rule.semantic is not None and route not in self._flights:
                 sought = await self.semantic.seek(call, rule, rule.semantic, team, control.max_age_s)
@@ -90,7 +90,7 @@ class Caching:
         entry = self.state.store.find(key, now_s, rule.ttl_s)
         if entry is None or now_s - entry.stored_at > control.max_age_s:
             return None
-        return self._give_exact(call, entry, rule, Hit(team, key), now_s)
+        return self._give_exact(call, entry, rule, Hit(team, key, entry.call_id), now_s)
 
     def _serve(
         self, call: Call, rule: CacheRule, terms: SemanticRule, team: str, sought: Sought, *, may_ask: bool
@@ -102,7 +102,9 @@ class Caching:
             return None
         age_s = _age(entry, self.state.wall_clock())
         call.cache = CacheNote("semantic", age_s, entry.cost_nusd, match.probability)
-        return self._give(call, entry, rule, Hit(team, match.entry_id, match.probability, sought.calibrator))
+        return self._give(
+            call, entry, rule, Hit(team, match.entry_id, entry.call_id, match.probability, sought.calibrator)
+        )
 
     def _give_exact(self, call: Call, entry: Stored, rule: CacheRule, hit: Hit, now_s: float) -> Answer:
         call.cache = CacheNote("exact", _age(entry, now_s), entry.cost_nusd)
@@ -125,7 +127,7 @@ class Caching:
         entry, match = await self.semantic.spare(sought, rule), sought.seen.match
         if entry is None or match is None:
             return None
-        self.state.served.add(Hit(team, match.entry_id), call.id, call.request_id)
+        self.state.served.add(Hit(team, match.entry_id, entry.call_id), call.id, call.request_id)
         return self._answer(call, entry, rule)
 
     async def _ask(
@@ -165,7 +167,7 @@ class Caching:
             call.fallback = flight.call.fallback
             call.cost_nusd = 0
             if call.principal is not None and call.fallback != "cache":
-                self.state.served.add(Hit(call.principal.team, key), call.id, call.request_id)
+                self.state.served.add(Hit(call.principal.team, key, flight.call.id), call.id, call.request_id)
         return flight.give(call)
 
     async def _lead(
@@ -177,6 +179,8 @@ class Caching:
         def landed(flight: Flight) -> None:
             stored = _stored_of(flight, rule.scope, state.wall_clock(), self.clock())
             is_kept = stored is not None and not state.has_purged(purges, stored.team) and state.add(key, stored, rule)
+            if is_kept and stored is not None:
+                state.served.add(Hit(stored.team, key, stored.call_id), stored.call_id, stored.request_id)
             state.counts.events["stored" if is_kept else "unfit"] += 1
             if sought is not None and stored is not None and rule.semantic is not None:
                 self.semantic.landed(sought, key, stored, rule.semantic, is_kept)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 from typing import Final, Self
 
@@ -130,12 +131,15 @@ class CacheState:
         return count if self.shared is None else max(count, await self.shared.purge(meant))
 
     async def complain(self, team: str, id: str) -> int:
-        """What this team's call of that id was given is wrong: forget it, and learn. How many answers were forgotten:
-        of a call that was no hit, its own. Raises StateFailed.
+        """What this team's call of that id was given, or brought, is wrong: forget it, and learn. How many answers were
+        forgotten: none of a call that nobody remembers. Raises StateFailed.
         """
         hit = self.served.take(team, id)
         if hit is None:
-            return await self.purge(Meant(id, team))
+            return 0  # to look for it in all that is kept would be work that anybody can ask for
+        entry = self.store.find(hit.key, self.wall_clock(), inf)
+        if entry is not None and entry.call_id != hit.call_id:
+            return 0  # that answer is gone, and another one has its place
         if hit.calibrator is not None:
             hit.calibrator.complained(hit.probability)
         if self.meaning is not None:

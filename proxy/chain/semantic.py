@@ -75,7 +75,7 @@ class Semantic:
                 meaning.index.remove([seen.match.entry_id])
             elif now_s - stored.stored_at > min(terms.ttl_s, max_age_s):
                 stored = None
-        return Sought(place, text, seen, stored, meaning.calibrator(call.model, terms.max_error), purges)
+        return Sought(place, text, seen, stored, meaning.calibrator(team, call.model, terms.max_error), purges)
 
     def decide(self, sought: Sought, terms: SemanticRule, *, may_ask: bool = True) -> Stored | None:
         """The answer to be served, or None. Once for each that was sought. `may_ask`: else nobody can be asked, and

@@ -117,7 +117,7 @@ async def test_whoever_says_that_it_was_wrong_gets_another_answer(gateway: Gatew
     )
     assert (reply.status, reply.json()) == (200, {"purged": 1})
     promises = (await admin(gateway)).json()["semantic"]["promises"]
-    assert promises["chat 0.2"]["judged"] >= 1
+    assert promises["platform chat 0.2"]["judged"] >= 1
 
 
 async def test_a_model_that_is_down_falls_back_to_what_the_cache_has(gateway: Gateway, thing: str) -> None:

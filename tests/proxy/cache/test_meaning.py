@@ -32,7 +32,7 @@ async def test_a_look_up_that_fails_says_why() -> None:
 
 async def test_answers_that_are_the_same_prove_a_promise_and_others_end_it(caplog: pytest.LogCaptureFixture) -> None:
     meaning = a_meaning()
-    calibrator = meaning.calibrator("chat", 0.05)
+    calibrator = meaning.calibrator("search", "chat", 0.05)
     assert not calibrator.serves(0.99)
     for _ in range(150):
         meaning.learn(calibrator, 0.99, "Yes.", "Yes.")
@@ -49,7 +49,7 @@ async def test_answers_that_are_the_same_prove_a_promise_and_others_end_it(caplo
 
 async def test_what_cannot_be_told_apart_teaches_nothing() -> None:
     meaning = a_meaning()
-    calibrator = meaning.calibrator("chat", 0.05)
+    calibrator = meaning.calibrator("search", "chat", 0.05)
     meaning.learn(calibrator, 0.99, "Is it?", "Yes.")
     await meaning.settled()
     assert (meaning.judged, meaning.untold, calibrator.judged_count) == (0, 1, 0)
@@ -58,38 +58,39 @@ async def test_what_cannot_be_told_apart_teaches_nothing() -> None:
 async def test_comparisons_do_not_pile_up() -> None:
     meaning = a_meaning()
     for _ in range(50):
-        meaning.learn(meaning.calibrator("chat", 0.05), 0.99, "No.", "Yes.")
+        meaning.learn(meaning.calibrator("search", "chat", 0.05), 0.99, "No.", "Yes.")
     await meaning.settled()
     assert meaning.judged == 4
 
 
 async def test_a_comparison_without_vectors_is_left_out() -> None:
     meaning = a_meaning(index=FakeIndex(embedder=FakeEmbedder("busy")))
-    meaning.learn(meaning.calibrator("chat", 0.05), 0.99, "No.", "Yes.")
+    meaning.learn(meaning.calibrator("search", "chat", 0.05), 0.99, "No.", "Yes.")
     await meaning.settled()
     assert (meaning.judged, meaning.untold) == (0, 0)
 
 
 async def test_what_was_learned_survives_in_notes() -> None:
     meaning = a_meaning()
-    prove(meaning.calibrator("chat", 0.05))
+    prove(meaning.calibrator("search", "chat", 0.05))
     notes = orjson.loads(orjson.dumps(meaning.notes))
-    assert a_meaning(notes=notes).calibrator("chat", 0.05).serves(0.99)
-    assert not a_meaning(notes=notes).calibrator("mini", 0.05).serves(0.99)
-    assert not a_meaning(notes={"chat 0.05": "nonsense"}).calibrator("chat", 0.05).serves(0.99)
+    assert a_meaning(notes=notes).calibrator("search", "chat", 0.05).serves(0.99)
+    assert not a_meaning(notes=notes).calibrator("search", "mini", 0.05).serves(0.99)
+    assert not a_meaning(notes={"search chat 0.05": "nonsense"}).calibrator("search", "chat", 0.05).serves(0.99)
 
 
-async def test_models_and_promises_learn_apart() -> None:
+async def test_teams_models_and_promises_learn_apart() -> None:
     meaning = a_meaning()
-    assert meaning.calibrator("chat", 0.05) is meaning.calibrator("chat", 0.05)
-    assert meaning.calibrator("chat", 0.05) is not meaning.calibrator("chat", 0.02)
-    assert meaning.calibrator("chat", 0.05) is not meaning.calibrator("mini", 0.05)
+    assert meaning.calibrator("search", "chat", 0.05) is not meaning.calibrator("sales", "chat", 0.05)
+    assert meaning.calibrator("search", "chat", 0.05) is meaning.calibrator("search", "chat", 0.05)
+    assert meaning.calibrator("search", "chat", 0.05) is not meaning.calibrator("search", "chat", 0.02)
+    assert meaning.calibrator("search", "chat", 0.05) is not meaning.calibrator("search", "mini", 0.05)
 
 
 async def test_closing_gives_up_what_is_being_learned() -> None:
     index = FakeIndex()
     meaning = a_meaning(FakeJudge(), index)
-    meaning.learn(meaning.calibrator("chat", 0.05), 0.99, "No.", "Yes.")
+    meaning.learn(meaning.calibrator("search", "chat", 0.05), 0.99, "No.", "Yes.")
     await meaning.aclose()
     assert index.is_closed
     assert meaning.judged == 0
@@ -115,6 +116,6 @@ async def test_the_real_one_finds_another_wording_and_no_other_question() -> Non
 
 async def test_what_was_learned_of_another_embedders_vectors_is_nothing() -> None:
     meaning = a_meaning()
-    prove(meaning.calibrator("chat", 0.05))
+    prove(meaning.calibrator("search", "chat", 0.05))
     index = FakeIndex(embedder=FakeEmbedder(id="another"))
-    assert not a_meaning(index=index, notes=meaning.notes).calibrator("chat", 0.05).serves(0.99)
+    assert not a_meaning(index=index, notes=meaning.notes).calibrator("search", "chat", 0.05).serves(0.99)

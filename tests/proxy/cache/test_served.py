@@ -1,7 +1,7 @@
 from proxy.cache.semantic.calibrate import Calibrator
 from proxy.cache.served import Hit, Served
 
-HIT = Hit("search", b"k", 0.9, Calibrator(0.05, 0.9))
+HIT = Hit("search", b"k", "req_0", 0.9, Calibrator(0.05, 0.9))
 
 
 def test_a_hit_is_known_by_both_ids_of_its_call_and_only_once() -> None:
@@ -16,9 +16,9 @@ def test_a_hit_is_known_by_both_ids_of_its_call_and_only_once() -> None:
 def test_a_hit_is_its_own_teams() -> None:
     served = Served()
     served.add(HIT, "req_1", "mine")
-    served.add(Hit("sales", b"other"), "req_2", "mine")
+    served.add(Hit("sales", b"other", "req_0"), "req_2", "mine")
     assert served.take("sales", "req_1") is None
-    assert served.take("sales", "mine") == Hit("sales", b"other")
+    assert served.take("sales", "mine") == Hit("sales", b"other", "req_0")
     assert served.take("search", "mine") is HIT
 
 

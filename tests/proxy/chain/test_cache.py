@@ -436,7 +436,7 @@ class _Sharing(Rig):
         super().__init__(*script, semantic=SemanticRule(True, 60, 0.05))
         self.index = FakeIndex()
         self.state.meaning = a_meaning(index=self.index)
-        prove(self.state.meaning.calibrator("chat", 0.05))
+        prove(self.state.meaning.calibrator("search", "chat", 0.05))
 
     def about(self, text: str) -> dict[str, Any]:
         return {"messages": [{"role": "user", "content": text}]}

@@ -190,12 +190,12 @@ async def test_what_was_learned_is_kept_for_the_next_start(tmp_path: Path) -> No
     one.adapt(config(), SEMANTIC)
     await opened(one)
     assert one.meaning is not None
-    prove(one.meaning.calibrator("chat", 0.05))
+    prove(one.meaning.calibrator("search", "chat", 0.05))
     await one.aclose()
     again = by_meaning(answers, tmp_path / "c")
     again.adapt(config(), SEMANTIC)
     await opened(again)
-    assert b"chat 0.05" in (answers.opened[-1][2] or b"")
+    assert b"search chat 0.05" in (answers.opened[-1][2] or b"")
     await again.aclose()
 
 
@@ -227,8 +227,8 @@ async def test_a_wrong_answer_is_forgotten_on_both_levels_and_teaches(tmp_path: 
     await opened(one)
     assert one.meaning is not None
     one.add(KEY, STORED, RULE)
-    calibrator = one.meaning.calibrator("chat", 0.05)
-    one.served.add(Hit("search", KEY, 0.99, calibrator), "req_2", "theirs")
+    calibrator = one.meaning.calibrator("search", "chat", 0.05)
+    one.served.add(Hit("search", KEY, STORED.call_id, 0.99, calibrator), "req_2", "theirs")
     assert await one.complain("sales", "theirs") == 0
     assert calibrator.judged_count == 0
     assert await one.complain("search", "theirs") == 1
@@ -238,12 +238,11 @@ async def test_a_wrong_answer_is_forgotten_on_both_levels_and_teaches(tmp_path: 
     await one.aclose()
 
 
-async def test_whose_call_was_no_hit_has_its_own_answer_forgotten() -> None:
+async def test_a_call_that_nobody_remembers_is_not_looked_for() -> None:
     one = state()
     one.add(KEY, STORED, RULE)
-    assert await one.complain("sales", "mine") == 0
-    assert await one.complain("search", "mine") == 1
-    assert one.store.stats.entries == 0
+    assert await one.complain("search", "mine") == 0
+    assert one.store.stats.entries == 1
 
 
 async def test_a_cache_by_meaning_that_cannot_be_opened_is_logged_whatever_was_wrong(
@@ -290,3 +289,11 @@ async def test_what_only_the_disk_had_leaves_the_index_too_when_its_team_is_purg
     assert await second.purge(Meant(team="search")) == 1
     assert [entry_id for _, entry_id in index.entries] == [b"1"]
     await second.aclose()
+
+
+async def test_a_complaint_of_an_answer_that_is_gone_does_not_hit_the_one_in_its_place() -> None:
+    one = state()
+    one.add(KEY, STORED, RULE)
+    one.served.add(Hit("search", KEY, "req_0"), "req_2", "theirs")
+    assert await one.complain("search", "theirs") == 0
+    assert one.store.stats.entries == 1

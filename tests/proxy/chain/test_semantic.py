@@ -30,7 +30,7 @@ class Rig:
         self.state.meaning = self.meaning
         self.semantic = Semantic(self.state, lambda: draw)
         self.counts = self.state.counts.semantic
-        prove(self.meaning.calibrator("chat", 0.05))
+        prove(self.meaning.calibrator("search", "chat", 0.05))
 
     async def seek(self, text: str, team: str = "search", max_age_s: float = 60, **fields: Any) -> Sought | None:
         return await self.semantic.seek(asked(text, **fields), RULE, SERVE, team, max_age_s)
@@ -111,7 +111,7 @@ async def test_an_audited_hit_is_asked_for_and_teaches() -> None:
     assert await rig.decided("what do you know of cats") is None
     assert rig.counts.events["audited"] == 1
     await rig.learn("what do you know of cats", "Cats are fine.", b"k2")
-    assert (rig.meaning.judged, rig.meaning.calibrator("chat", 0.05).judged_count) == (1, 301)
+    assert (rig.meaning.judged, rig.meaning.calibrator("search", "chat", 0.05).judged_count) == (1, 301)
 
 
 async def test_wrong_answers_end_the_serving() -> None:
@@ -214,7 +214,7 @@ async def test_what_is_purged_is_no_more_in_the_index_either() -> None:
 async def test_in_shadow_what_is_not_sure_counts_as_much_as_what_is(terms: SemanticRule, is_whole: bool) -> None:
     rig = Rig(FakeJudge(probability=0.6))
     rig.meaning.calibrators.clear()
-    calibrator = rig.meaning.calibrator("chat", 0.05)
+    calibrator = rig.meaning.calibrator("search", "chat", 0.05)
     for _ in range(60):
         calibrator.judged(0.6, is_same=False)
     prove(calibrator)
@@ -232,7 +232,7 @@ async def test_all_that_may_be_served_is_learned_of() -> None:
     """With a large `max_error` the verifier starts below the other thresholds."""
     rig = Rig(FakeJudge(probability=0.45, start=0.4), ALWAYS_AUDITED)
     rig.meaning.calibrators.clear()
-    prove(rig.meaning.calibrator("chat", 0.05))
+    prove(rig.meaning.calibrator("search", "chat", 0.05))
     await rig.learn("please tell me of cats")
     assert await rig.decided("what do you know of cats") is None
     assert rig.counts.events["audited"] == 1
