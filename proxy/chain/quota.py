@@ -132,10 +132,15 @@ class Spending:
             )
             error.retry_after_s, error.should_retry = _NEXT_TRY_S, True
             return error
+        if amount > short.size:  # whoever asks for too much does not spend it: nobody is told, and waiting is no use
+            return QuotaSpent(
+                f"{text} is smaller than what this call may take, {_amount(amount, terms.unit)}; a smaller "
+                "'max_tokens' takes less, and whoever runs this gateway can raise the quota."
+            )
         self._quotas.spent(short)
         left = _amount(max(0, short.size - short.used), terms.unit)
         error = QuotaSpent(
-            f"{text} is spent: {left} are left, and this call may take {_amount(amount, terms.unit)}; a smaller "
+            f"{text} has too little left: {left}, and this call may take {_amount(amount, terms.unit)}; a smaller "
             "'max_tokens' takes less. There is more when the period ends, and whoever runs this gateway can raise it."
         )
         error.retry_after_s = max(1.0, float(ceil(short.end_s - now_s)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from proxy.accounting import Limits, MeterName
 from proxy.cache import scope_of
@@ -15,6 +16,9 @@ from proxy.config import Config, FallbackConfig, ModelCacheConfig, ModelConfig, 
 from proxy.providers import Patience
 from routing import RetrySettings
 from routing.needs import CHAT, EMBEDDINGS
+
+#: Settings of `server` that a reload changes at once; the others are read at the start alone.
+_SERVED_AT_ONCE: Final = frozenset({"max_body_bytes", "keepalive_comment_s", "admission"})
 
 
 def tier_rules_of(models: Mapping[str, ModelConfig]) -> dict[str, TierRule]:
@@ -72,7 +76,12 @@ def start_only(old: Config, new: Config) -> list[str]:
         ("cache.shared", old.cache.shared_bytes, new.cache.shared_bytes),
         ("accounting.timezone", old.accounting.timezone, new.accounting.timezone),
     )
-    return [name for name, before, now in pairs if before != now]
+    server = (
+        f"server.{field.alias or name}"
+        for name, field in type(old.server).model_fields.items()
+        if name not in _SERVED_AT_ONCE and getattr(old.server, name) != getattr(new.server, name)
+    )
+    return [*server, *(name for name, before, now in pairs if before != now)]
 
 
 def model_of(name: str, settings: ModelConfig) -> Model:

@@ -64,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
         _check_provider(args.provider, config)
         export = _read(args.export)
         books = open_books(config)
-        found = reconcile(export, _booked(books, args.provider, export), names)
+        charged = _booked(books, args.provider, export)
+        _check_credentials(names, len(config.providers[args.provider].credentials), charged)
+        found = reconcile(export, charged, names)
     except ConfigFaults as error:
         print_faults(path, error, as_json=args.json)
         return 1
@@ -87,7 +89,7 @@ def _names(pairs: Sequence[str]) -> Mapping[str, str]:
     for pair in pairs:
         key_id, equals, credential = pair.partition("=")
         if not (key_id and equals and credential):
-            raise _Misuse("--key: expected KEY_ID=CREDENTIAL, such as key_abc=1a2b3c4d")
+            raise _Misuse("--key: expected KEY_ID=CREDENTIAL, such as key_abc=k1")
         names[key_id] = credential
     return names
 
@@ -96,6 +98,14 @@ def _check_provider(provider: str, config: Config) -> None:
     if provider not in config.providers:
         hint = suggest(provider, config.providers)
         raise _Misuse(f"--provider: the config has no such provider{f' ({hint})' if hint else ''}")
+
+
+def _check_credentials(names: Mapping[str, str], count: int, charged: Sequence[Charged]) -> None:
+    known = {f"k{place}" for place in range(1, count + 1)} | {one.credential_id for one in charged}
+    for credential in names.values():
+        if credential not in known:
+            hint = suggest(credential, sorted(known))
+            raise _Misuse(f"--key: the provider has no such credential{f' ({hint})' if hint else ''}")
 
 
 def _read(path: Path) -> Export:
@@ -175,6 +185,7 @@ def _table(found: Reconciliation) -> Table:
     decimals = max(4, decimals_for(max(max(match.provider_nusd, match.high_nusd) for match in found.matches)))
     numbers = ("charged", "booked", "matched", "provider\nonly", "gateway\nonly")
     table = table_of(("day", "credential"), numbers, "")
+    table.columns[0].no_wrap = True
     for match in found.matches:
         amounts = (match.provider_nusd, match.booked_nusd, match.matched_nusd)
         shown = [short_usd(value, decimals) for value in (*amounts, match.provider_only_nusd, match.gateway_only_nusd)]

@@ -86,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
         listening = _bind(config, args.port)
     except OSError as error:
         print(
-            f"waystation: {error}. Is another server running there? Choose another address with --port.",
+            f"waystation: {error}. Is another server running there? Choose another address: --port or server.listen "
+            "for clients, server.admin_listen (in the default config, WAYSTATION_ADMIN_LISTEN) for operators.",
             file=sys.stderr,
         )
         return 1

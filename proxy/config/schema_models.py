@@ -12,6 +12,7 @@ from proxy.config.schema_units import Count, CountOrAuto, Exact, Flag, Number, S
 _Price = Annotated[Exact, Field(ge=0, le=100_000)]
 _Complexity = Annotated[Number, Field(ge=0, le=1)]
 _Wait = Annotated[Seconds, between("10ms", "1d")]
+_Ttl = Annotated[Seconds, between("10ms", "365d")]
 Cause = Literal["unavailable", "context_length", "content_filter", "rate_limited"]
 #: What a request may ask of a target beyond text, by the names of `routing/needs.py`.
 Need = Literal[
@@ -153,7 +154,7 @@ class TierConfig(Section):
 class ExactCacheConfig(Section):
     """Answers to the very same request."""
 
-    ttl_s: _Wait = written("1h", alias="ttl", description="How long an answer is good for.")
+    ttl_s: _Ttl = written("1h", alias="ttl", description="How long an answer is good for.")
     sampled: Flag = Field(False, description="Also for requests that ask for chance (temperature above 0.3).")
     pace: Literal["instant", "natural"] = Field(
         "instant", description="How a stored answer is streamed: at once, or about as fast as it came."
@@ -170,7 +171,7 @@ class SemanticCacheConfig(Section):
     """Answers to a request that means the same."""
 
     mode: Literal["shadow", "serve"] = Field("shadow", description="shadow reports what it would have served.")
-    ttl_s: _Wait = written("1h", alias="ttl", description="How long an answer is good for.")
+    ttl_s: _Ttl = written("1h", alias="ttl", description="How long an answer is good for.")
     max_error: Annotated[Share, AfterValidator(_between_none_and_all)] = written(
         "2%", description="Share of hits that may be wrong."
     )

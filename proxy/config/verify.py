@@ -43,6 +43,7 @@ def verify(data: object, has_price: HasPrice | None = None) -> list[Finding]:
         *check_key_limits(_mapping(root.get("teams"))),
         *_check_keys(root),
         *_check_workers(root),
+        *_check_addresses(_mapping(root.get("server"))),
         *_check_presence(root),
     ]
     findings += [Finding(path, message, is_warning=True, at_key=True) for path, message in unserved(root)]
@@ -198,6 +199,12 @@ def _check_workers(root: Data) -> Iterator[Finding]:
         path: Path = ("server", "workers")
         hint = "set workers: 1 and run more replicas behind a balancer"
         yield Finding(path, "this version serves with one worker", hint)
+
+
+def _check_addresses(server: Data) -> Iterator[Finding]:
+    admin = server.get("admin_listen")
+    if isinstance(admin, str) and admin == server.get("listen") and not admin.endswith(":0"):
+        yield Finding(("server", "admin_listen"), "clients have this address (server.listen)", "choose another port")
 
 
 def _check_presence(root: Data) -> Iterator[Finding]:

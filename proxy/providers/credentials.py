@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Final, Literal
 
-#: How long a refused key is out: long enough not to bother the provider, short enough to notice that it was mended.
-_PARKED_S: Final = 600.0
+#: How long a refused key is out at first: a provider that refuses by mistake for a moment is not done without for long,
+#: and one that means it is asked ever more seldom.
+_PARKED_S: Final = 30.0
 _MAX_PARKED_S: Final = 6 * 3600.0
 
 Standing = Literal["usable", "cooling", "parked"]

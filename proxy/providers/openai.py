@@ -162,6 +162,7 @@ class OpenAIProvider:
         else:
             failure = UpstreamUnavailable(f"Every credential for provider '{self.name}' is at its limit.")
             failure.retry_after_s = self._credentials.usable_in_s(now)
+            failure.should_retry = True  # then: nobody was asked just now
         raise failure
 
     def _limits(self, head: Mapping[bytes, bytes], response: Response, sent_at: float) -> RateLimits | None:

@@ -93,12 +93,22 @@ async def test_a_quota_that_is_spent_says_when_there_is_more_and_that_retries_do
         False,
     )
     assert error.retry_after_s == rig.only.end_s - MORNING_S
-    assert "Your team's quota of $0.001000 per month is spent: $0.000150 are left" in error.message
+    assert "Your team's quota of $0.001000 per month has too little left: $0.000150, and this call" in error.message
     assert rig.only.reserved == 0
     assert rig.told == [1.0]
     value = rig.metrics.registry.get_sample_value
     assert value("llm_limit_refusals_total", {"team": "search", "limit": "usd per month"}) == 1
     await rig.begin(max_tokens=50)  # a smaller one fits
+
+
+async def test_a_call_larger_than_the_whole_quota_is_no_sign_that_it_is_spent() -> None:
+    rig = Rig(money(0.00015))
+    error = await rig.refusal()
+    assert (error.should_retry, error.retry_after_s, rig.told) == (False, None, [])
+    assert "is smaller than what this call may take, $0.000200" in error.message
+    await rig.end(await rig.begin(max_tokens=20), 90)
+    assert (await rig.refusal(20)).retry_after_s == rig.only.end_s - MORNING_S
+    assert rig.told == [1.0]
 
 
 async def test_where_calls_under_way_hold_the_rest_a_retry_helps() -> None:
@@ -249,7 +259,7 @@ async def test_a_quota_with_room_asks_for_no_cache() -> None:
 
 async def test_a_spent_quota_that_refuses_refuses_whatever_others_allow() -> None:
     rig = Rig(money(0.0001, is_cache_only=True), money(0.0001, "week"))
-    assert "spent" in (await rig.refusal()).message
+    assert "may take" in (await rig.refusal()).message
 
 
 async def test_a_model_without_a_cache_is_refused_at_once() -> None:

@@ -144,9 +144,17 @@ async def test_a_look_up_that_fails_is_counted_and_nothing_worse() -> None:
 async def test_an_answer_that_is_gone_is_no_hit_and_is_not_found_again() -> None:
     rig = Rig()
     await rig.learn("please tell me of cats")
-    rig.state.forget(lambda entry: True)
+    rig.state.store.purge(lambda entry: True)
     assert await rig.decided("what do you know of cats") is None
     assert rig.index.removed == [b"k"]
+
+
+async def test_what_is_purged_is_not_found_either_so_that_it_stands_in_nobodys_way() -> None:
+    rig = Rig()
+    await rig.learn("please tell me of cats")
+    rig.state.forget(lambda entry: entry.team == "search")
+    assert rig.index.removed == [b"k"]
+    assert rig.index.entries == {}
 
 
 async def test_an_answer_that_is_too_old_for_the_client_is_no_hit() -> None:

@@ -56,6 +56,7 @@ def test_keys_that_were_not_named_are_asked_for(file: Path, capsys: pytest.Captu
     assert run(file, row("1", "key_a"), row("5", "key_b")) == 1
     out = " ".join(capsys.readouterr().out.split())
     assert "--key KEY_ID=CREDENTIAL: key_a, key_b" in out
+    assert "2026-11-21 key_b" in out  # a day is never broken in two
     assert "gateway only" in out
 
 
@@ -90,6 +91,7 @@ def test_days_that_are_forgotten_are_said(file: Path, capsys: pytest.CaptureFixt
     [
         ((), "opanai", "no such provider (did you mean 'openai'?)"),
         (("--key", "key_a"), "openai", "expected KEY_ID=CREDENTIAL"),
+        (("--key", "key_a=k9"), "openai", "no such credential"),
     ],
 )
 def test_misuse_is_two(

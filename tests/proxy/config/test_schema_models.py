@@ -60,6 +60,13 @@ def test_prices_are_exact() -> None:
     assert (exact.input, exact.output, exact.cached_input) == (Decimal("0.1"), Decimal("0.00000125"), None)
 
 
+def test_an_answer_may_be_kept_for_longer_than_anybody_waits() -> None:
+    model = ModelConfig.model_validate({"targets": [TARGET], "cache": {"exact": {"ttl": "30d"}}})
+    assert model.cache is not None
+    assert model.cache.exact is not None
+    assert model.cache.exact.ttl_s == 30 * 86_400
+
+
 def test_a_tiny_price_is_no_less_a_price() -> None:
     model = ModelConfig.model_validate({"targets": [{**TARGET, "price_usd_per_mtok": {"input": 1e-7, "output": 0}}]})
     assert model.targets[0].price_usd_per_mtok is not None

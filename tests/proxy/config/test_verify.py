@@ -99,6 +99,7 @@ def test_second_attempts_are_fine_with_an_objective_and_prices() -> None:
         ),
         ({"server": {"workers": 4}}, "server workers", "one worker"),
         ({"server": {"workers": "4"}}, "server workers", "one worker"),
+        ({"server": {"listen": "[::]:80", "admin_listen": "[::]:80"}}, "server admin_listen", "clients have this"),
     ],
 )
 def test_a_contradiction_is_found_where_it_stands(sections: dict[str, Any], path: str, words: str) -> None:

@@ -295,6 +295,7 @@ async def test_when_every_credential_is_at_its_limit_the_caller_is_told_for_how_
     failure = await ask(one)
     assert isinstance(failure, UpstreamUnavailable)
     assert failure.retry_after_s == pytest.approx(9, abs=0.5)
+    assert failure.should_retry is True
 
 
 async def test_a_sole_credentials_429_is_left_to_routing() -> None:

@@ -35,11 +35,15 @@ def test_where_guards_object_to_all_the_nearest_says_why(judge: Judge) -> None:
 
 def test_what_is_near_by_words_is_judged_too(judge: Judge) -> None:
     texts = [f"How do I reset my {thing}?" for thing in "abcdefghijkl"]
-    candidates = [Candidate(text.encode(), text, 0.5, False) for text in texts]
-    candidates.append(Candidate(b"x", "How can I reset my password?", 0.4, True))
+    candidates = [Candidate(text.encode(), text, 0.6, False) for text in texts]
+    candidates.append(Candidate(b"x", "How can I reset my password?", 0.5, True))
     match = judge.match("How do I reset my password?", Found(None, tuple(candidates)))
     assert match is not None
     assert match.entry_id == b"x"
+
+
+def test_what_is_about_something_else_is_no_match(judge: Judge) -> None:
+    assert judge.match("Hello there my friend", found("How do I request a refund for a purchase?", cosine=0.1)) is None
 
 
 def test_answers_are_compared(judge: Judge) -> None:
