@@ -15,7 +15,7 @@ from proxy.errors import (
     UpstreamError,
     UpstreamFailure,
     UpstreamQuotaExhausted,
-    UpstreamUnavailable,
+    UpstreamRejected,
 )
 from proxy.providers.base import ChatStream, Patience
 from proxy.providers.credentials import Credential, Credentials
@@ -160,7 +160,15 @@ class OpenAIProvider:
                 "key is fine; whoever runs this gateway must mend the provider's."
             )
         else:
-            failure = UpstreamUnavailable(f"Every credential for provider '{self.name}' is at its limit.")
+            # As when there is one and it is at its limit: who can wait for it, waits.
+            failure = UpstreamRejected(
+                429,
+                f"Every credential for provider '{self.name}' is at its limit.",
+                type="rate_limit_error",
+                code="rate_limit_exceeded",
+                param=None,
+                cause="rate_limited",
+            )
             failure.retry_after_s = self._credentials.usable_in_s(now)
             failure.should_retry = True  # then: nobody was asked just now
         raise failure
@@ -248,7 +256,10 @@ class OpenAIProvider:
             self._credentials.cool(credential, min(asked_s, _MAX_COOLED_S), now)
         else:
             return
-        failure.has_spare = self._credentials.usable_in_s(now) == 0
+        usable_in_s = self._credentials.usable_in_s(now)
+        failure.has_spare = usable_in_s == 0
+        if usable_in_s and failure.cause == "rate_limited":
+            failure.retry_after_s = usable_in_s  # until then there is no use in asking, whatever this one was told
 
     def _note_absurd_wait(self, headers: Headers) -> None:
         """Nobody rests for as long as that. Say so, but not for every call."""

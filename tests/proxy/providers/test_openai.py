@@ -291,9 +291,12 @@ async def test_when_every_credential_is_at_its_limit_the_caller_is_told_for_how_
     upstream = Turns(refused(429, **{"retry-after": "9"}), refused(429, **{"retry-after": "20"}))
     one = provider(upstream, credentials=["sk-one-1", "sk-two-2"])
     await ask(one)
-    await ask(one)
+    last = await ask(one)
+    assert last is not None
+    assert last.retry_after_s == pytest.approx(9, abs=0.5)
     failure = await ask(one)
-    assert isinstance(failure, UpstreamUnavailable)
+    assert isinstance(failure, UpstreamRejected)
+    assert (failure.status, failure.cause) == (429, "rate_limited")
     assert failure.retry_after_s == pytest.approx(9, abs=0.5)
     assert failure.should_retry is True
 
