@@ -106,7 +106,7 @@ def test_the_sdk_lines_of_the_readme_are_answered(printed: str) -> None:
 
 
 def test_the_report_and_the_quota_of_the_readme_look_as_shown(printed: str, folder: Path) -> None:
-    [block] = [block for block in blocks("sh") if block.startswith("waystation report")]
+    [block] = [block for block in blocks("sh") if block.startswith(".venv/bin/waystation report")]
     report, curl = block.splitlines()
     headers = {"Authorization": f"Bearer {KEY}"}
     body = b'{"model": "chat", "messages": [{"role": "user", "content": "Hello"}]}'
