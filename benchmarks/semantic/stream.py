@@ -18,12 +18,10 @@ class Served:
     first: int | None  #: the call that was the first hit
 
 
-def replay(
-    pairs: Sequence[tuple[float, bool]], max_error: float, start: float, calls: int, seed: int, trust: float = 1.0
-) -> Served:
+def replay(pairs: Sequence[tuple[float, bool]], max_error: float, start: float, calls: int, seed: int) -> Served:
     """Draws pairs (probability, is it the same?) at random; misses are all judged, hits as the calibrator asks."""
     rng = Random(seed)
-    calibrator = Calibrator(max_error, start, trust)
+    calibrator = Calibrator(max_error, start)
     hits = wrong = same = 0
     first = None
     for call in range(calls):

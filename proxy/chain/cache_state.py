@@ -14,7 +14,7 @@ import orjson
 
 from proxy.cache import Doorkeeper, OpenShared, Pace, Shared, Shelf, Store, Stored, without_shared
 from proxy.cache.meaning import REMOTE_PATIENCE_S, Meaning, OpenMeaning, open_meaning
-from proxy.cache.nearest import LookupFailed, Remote
+from proxy.cache.nearest import Remote
 from proxy.cache.served import Served
 from proxy.config import Config
 from proxy.observe import CacheCounts
@@ -180,16 +180,13 @@ class CacheState:
 
     async def _open_meaning(self, config: Config) -> None:
         settings, remote = config.cache.embedder, None
-        try:
-            if settings is not None:
-                provider = config.providers[settings.provider]
-                self._remote = build_embeddings(settings.provider, provider, settings.model, REMOTE_PATIENCE_S)
-                remote = Remote(f"{settings.provider}/{settings.model}", settings.dimensions, self._remote.ask)
-            notes = None if self.shared is None else await self.shared.find_note(_LEARNED)
-            self.meaning = await self.open_meaning(config.cache.memory_bytes // _INDEX_SHARE, remote, notes)
-            self.meaning.index.resize(self.store.stats.budget_bytes // _INDEX_SHARE)  # it may have changed meanwhile
-        except (ImportError, LookupFailed, OSError, ValueError) as error:
-            _logger.exception("cache by meaning: it can't be opened, and is done without", exc_info=error)
+        if settings is not None:
+            provider = config.providers[settings.provider]
+            self._remote = build_embeddings(settings.provider, provider, settings.model, REMOTE_PATIENCE_S)
+            remote = Remote(f"{settings.provider}/{settings.model}", settings.dimensions, self._remote.ask)
+        notes = None if self.shared is None else await self.shared.find_note(_LEARNED)
+        self.meaning = await self.open_meaning(config.cache.memory_bytes // _INDEX_SHARE, remote, notes)
+        self.meaning.index.resize(self.store.stats.budget_bytes // _INDEX_SHARE)  # it may have changed meanwhile
 
     def _purge_begins(self, team: str | None) -> None:
         self.purges += 1

@@ -32,11 +32,6 @@ class Sought:
     calibrator: Calibrator
     purges: int  #: so many there had been when it was found, see `CacheState.purges`
 
-    @property
-    def probability(self) -> float:
-        """That this answer is right."""
-        return 0.0 if self.seen.match is None else self.seen.match.probability
-
 
 class Semantic:
     """What the cache layer asks about meanings."""

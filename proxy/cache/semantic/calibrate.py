@@ -40,18 +40,16 @@ _SCHEMA: Final = 1
 class Calibrator:
     """One promise for one kind of calls. Not for several threads at once."""
 
-    __slots__ = ("_count", "_drift", "_ladder", "_start", "_threshold", "_trust", "_wrong", "max_error")
+    __slots__ = ("_count", "_drift", "_ladder", "_start", "_threshold", "_wrong", "max_error")
 
-    def __init__(self, max_error: float, start: float, trust: float = 1.0) -> None:
-        """`max_error`: of served hits, above 0 and below 1. `start`: the verifier's own threshold for it. `trust`: how
-        much its word counts as evidence: 1, not at all; from `SERVES_AT_ONCE` on it is believed until there is
-        evidence against it, which then is all that stands between it and the promise.
+    def __init__(self, max_error: float, start: float) -> None:
+        """`max_error`: of served hits, above 0 and below 1. `start`: the verifier's own threshold for it, which is
+        tried first, and counts for no evidence.
         """
         if not 0 < max_error < 1:
             raise ValueError(f"max_error must lie between 0 and 1, not be {max_error}.")
         self.max_error = max_error
         self._start = start
-        self._trust = trust
         self._ladder = sorted({*LADDER, start} if start < 1 else LADDER)
         self._wrong = [0.0] * len(self._ladder)  # by band: from this step up to the next
         self._count = [0.0] * len(self._ladder)
@@ -138,21 +136,20 @@ class Calibrator:
             "wrong": list(self._wrong),
             "count": list(self._count),
             "drift": self._drift,
-            "trust": self._trust,
         }
 
     def restore(self, data: Mapping[str, object]) -> bool:
         """Takes over a snapshot. False, and nothing changes, if it is damaged or of another promise or start."""
         steps = len(self._ladder)
         wrong, count = _weights(data.get("wrong"), steps), _weights(data.get("count"), steps)
-        rest = _weights([data.get("drift"), data.get("trust")], 2)
+        drift = _weights([data.get("drift")], 1)
         known = (data.get("schema"), data.get("max_error"), data.get("ladder"))
-        if known != (_SCHEMA, self.max_error, self._ladder) or wrong is None or count is None or rest is None:
+        if known != (_SCHEMA, self.max_error, self._ladder) or wrong is None or count is None or drift is None:
             return False
         if any(bad > every for bad, every in zip(wrong, count, strict=True)):
             return False
         self._wrong, self._count = wrong, count
-        self._drift, self._trust = rest[0], max(1.0, rest[1])
+        self._drift = drift[0]
         self._threshold = self._find()
         return True
 
@@ -166,7 +163,7 @@ class Calibrator:
         """How strong the evidence must be, as a logarithm."""
         is_first = at == self._first()
         part = _FIRST_PART if is_first else (1 - _FIRST_PART) / (len(self._ladder) - 1)
-        return -math.log((1 - CONFIDENCE) * part) - (math.log(self._trust) if is_first else 0.0)
+        return -math.log((1 - CONFIDENCE) * part)
 
     def _find(self) -> float:
         """The loosest step that is proved."""
@@ -179,14 +176,10 @@ class Calibrator:
         return found
 
     def _forget(self) -> None:
-        """The error has changed: nothing that was learned is worth anything, nor is the verifier's word."""
+        """The error has changed: nothing that was learned is worth anything."""
         self._wrong = [0.0] * len(self._ladder)
         self._count = [0.0] * len(self._ladder)
-        self._drift = self._trust = 1.0
-
-
-#: With this trust the verifier's threshold is served before there is any evidence.
-SERVES_AT_ONCE: Final = 1 / ((1 - CONFIDENCE) * _FIRST_PART)
+        self._drift = 1.0
 
 
 def _evidence(wrong: float, count: float, share: float) -> float:
