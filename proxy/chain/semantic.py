@@ -46,7 +46,7 @@ class Semantic:
         self, call: Call, rule: CacheRule, terms: SemanticRule, team: str, max_age_s: float
     ) -> Sought | None:
         """Look the call's question up; None if it is none to be looked up, or that fails."""
-        reason = ineligible(call.request, is_sampled=rule.is_sampled)
+        reason = ineligible(call.request)
         place = None if reason is not None else scope_key(rule.scope, team, call.request)
         if place is None:
             self._counts.events["ineligible"] += 1

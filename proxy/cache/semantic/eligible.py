@@ -11,15 +11,12 @@ from proxy.cache.semantic.personal import names_a_person
 from proxy.wire.chat import ChatRequest
 
 #: Why a request is not looked up by meaning.
-Ineligible = Literal[
-    "tools", "choices", "sampled", "not_text", "not_a_question", "short", "long", "time", "history", "personal"
-]
+Ineligible = Literal["tools", "not_text", "not_a_question", "short", "long", "time", "history", "personal"]
 
 #: The last user message, in bytes of UTF-8. Shorter ones say too little (`yes`, `继续`), longer ones are documents, and
 #: what tells two documents apart is small against what they share.
 MIN_BYTES: Final = 10
 MAX_BYTES: Final = 2000
-_MAX_TEMPERATURE: Final = 0.3
 
 _TIME: Final = re.compile(
     r"\b(?:today|tonight|tomorrow|yesterday|now|nowadays|currently|current|latest|newest|recent|recently|this (?:week|"
@@ -41,22 +38,15 @@ _POINTING: Final = re.compile(
 )
 
 
-def ineligible(request: ChatRequest, *, is_sampled: bool = False) -> Ineligible | None:
-    """Why a request is not looked up by meaning; None: it is. To be asked after `admission.is_eligible`, which knows
-    what may be cached at all. `is_sampled`: also if it asks for chance. Cost: 20 to 30 µs for a question.
+def ineligible(request: ChatRequest) -> Ineligible | None:
+    """Why a request that may be cached at all (`admission.is_eligible` knows) is not looked up by meaning; None: it is.
+    Cost: 20 to 30 µs for a question.
     """
     body = request.body
     if _has_tools(body):
         return "tools"
-    if request.n != 1:
-        return "choices"
-    temperature = body.get("temperature")
-    if not is_sampled and temperature is not None and not _is_low(temperature):
-        return "sampled"
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages or not all(_is_text(message) for message in messages):
-        return "not_text"
-    if body.get("modalities") not in (None, ["text"]) or body.get("audio") is not None:
         return "not_text"
     if messages[-1].get("role") != "user" or messages[-1].get("name") is not None:
         return "not_a_question"
@@ -102,11 +92,7 @@ def _unfit_text(text: str, *, has_history: bool) -> Ineligible | None:
 def _has_tools(body: Mapping[str, object]) -> bool:
     has_tools = bool(body.get("tools")) and body.get("tool_choice") != "none"
     has_functions = bool(body.get("functions")) and body.get("function_call") != "none"
-    return has_tools or has_functions or body.get("web_search_options") is not None
-
-
-def _is_low(temperature: object) -> bool:
-    return isinstance(temperature, int | float) and 0 <= temperature <= _MAX_TEMPERATURE
+    return has_tools or has_functions
 
 
 def _is_text(message: object) -> bool:

@@ -513,3 +513,13 @@ async def test_what_another_team_complains_of_keeps_no_answer_from_being_stored(
     rig.gate.set()
     await task
     assert rig.state.store.stats.entries == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"temperature": 0.9}, {"temperature": -1}, {"modalities": ["text", "audio"]}, {"web_search_options": {}}],
+)
+async def test_what_may_not_be_cached_at_all_is_not_looked_up_by_meaning_either(fields: dict[str, Any]) -> None:
+    rig = Rig(ANSWER, semantic=SemanticRule(True, 60, 0.1))
+    assert (await rig.ask(**fields))[0] == "bypass"
+    assert not any(rig.state.counts.semantic.events.values())

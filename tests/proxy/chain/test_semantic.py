@@ -124,7 +124,10 @@ async def test_wrong_answers_end_the_serving() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
-    [({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"), ({"temperature": 0.9}, "sampled")],
+    [
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"messages": [{"role": "user", "content": "no"}]}, "short"),
+    ],
 )
 async def test_what_is_not_eligible_is_counted_by_its_reason(fields: dict[str, Any], reason: str) -> None:
     rig = Rig()

@@ -47,10 +47,6 @@ def test_a_plain_question_is_eligible() -> None:
     [
         ({"tools": [TOOL]}, "tools"),
         ({"functions": [{"name": "f"}], "function_call": "auto"}, "tools"),
-        ({"n": 2}, "choices"),
-        ({"temperature": 0.5}, "sampled"),
-        ({"temperature": -1}, "sampled"),
-        ({"modalities": ["text", "audio"]}, "not_text"),
         ({"before": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "not_text"),
         ({"before": [{"role": "tool", "content": "4", "tool_call_id": "a"}]}, "not_text"),
         ({"before": [{"role": "assistant", "content": "", "tool_calls": [{"id": "a"}]}]}, "not_text"),
@@ -86,10 +82,6 @@ def test_questions_whose_answer_is_for_one_moment_or_person_are_not(ask: Any, re
 def test_a_question_that_points_back_needs_its_history(ask: str) -> None:
     assert why(ask, before=HISTORY) == "history"
     assert why(ask) is None
-
-
-def test_who_asks_for_chance_may_be_allowed_it() -> None:
-    assert ineligible(request(temperature=1), is_sampled=True) is None
 
 
 def test_only_a_user_asks() -> None:
