@@ -7,9 +7,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Final
@@ -21,8 +19,7 @@ from benchmarks.client import BadAnswer, connect
 from benchmarks.load import load_with_own_client, put_load
 from benchmarks.measure import quantile
 from benchmarks.procfs import cpu_s
-from benchmarks.servers import Cores, Running, server, upstream
-from benchmarks.subjects import WAYSTATION, find
+from benchmarks.servers import Running, gateway_with
 
 _CONFIG: Final = """\
 version: 1
@@ -71,20 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hits", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="for each figure")
     options = parser.parse_args(arguments)
-    executable = find(WAYSTATION)
-    if executable is None:
-        print("waystation is not installed beside this Python", file=sys.stderr)
-        return 1
-    cores = Cores.choose()
-    subject = replace(WAYSTATION, files=dict.fromkeys(WAYSTATION.files, _CONFIG))
-    with tempfile.TemporaryDirectory(prefix="waystation-hits-") as name:
-        folder = Path(name)
-        with (
-            upstream(cores.load, folder) as behind,
-            server(subject, executable, behind.calls["json"].port, cores.gateway, folder) as gateway,
-        ):
-            for line in measure(gateway, options.seconds, folder):
-                print(line, flush=True)
+    with gateway_with(_CONFIG) as (gateway, _, folder):
+        for line in measure(gateway, options.seconds, folder):
+            print(line, flush=True)
     return 0
 
 

@@ -13,10 +13,8 @@ import multiprocessing
 import os
 import socket
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import quantiles
 from time import perf_counter, sleep
 from typing import Final
@@ -26,8 +24,7 @@ import uvloop
 
 from benchmarks.chat import ChatCall
 from benchmarks.load import Load, load_with_own_client
-from benchmarks.servers import Cores, server, upstream
-from benchmarks.subjects import WAYSTATION, find
+from benchmarks.servers import gateway_with
 
 _CONFIG: Final = """\
 version: 1
@@ -122,21 +119,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="for each of these")
     parser.add_argument("--size", type=int, default=1_000_000, help="of a prompt, in bytes")
     options = parser.parse_args(arguments)
-    executable = find(WAYSTATION)
-    if executable is None:
-        print("waystation is not installed beside this Python", file=sys.stderr)
-        return 1
-    cores = Cores.choose()
-    subject = replace(WAYSTATION, files=dict.fromkeys(WAYSTATION.files, _CONFIG))
-    with tempfile.TemporaryDirectory(prefix="waystation-lag-") as name:
-        folder = Path(name)
-        with (
-            upstream(cores.load, folder) as behind,
-            server(subject, executable, behind.calls["json"].port, cores.gateway, folder) as gateway,
-        ):
-            calls = [large(call, options.size) for call in gateway.calls.values()]
-            for clients in options.clients:
-                print(measure(calls[0].port, calls, options.seconds, clients, cores.load), flush=True)
+    with gateway_with(_CONFIG) as (gateway, cores, _):
+        calls = [large(call, options.size) for call in gateway.calls.values()]
+        for clients in options.clients:
+            print(measure(calls[0].port, calls, options.seconds, clients, cores.load), flush=True)
     return 0
 
 

@@ -9,15 +9,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 
 from benchmarks.chat import KINDS, ChatCall, Kind, chat_call
 from benchmarks.client import BadAnswer, Reply, check, connect
-from benchmarks.subjects import ROOT, Subject, fill, values
+from benchmarks.subjects import ROOT, WAYSTATION, Subject, fill, find, values
 
 START_WITHIN_S: Final = 90.0
 _POLL_S: Final = 0.002
@@ -119,6 +120,24 @@ def server(subject: Subject, executable: Path, upstream_port: int, core: int, di
     started_at = perf_counter()
     with process(command, core, folder, log, environment) as child:
         yield _await_answer(subject.name, child, calls, started_at, log)
+
+
+@contextlib.contextmanager
+def gateway_with(config: str) -> Iterator[tuple[Running, Cores, Path]]:
+    """Our own gateway with this config before the instant upstream, who runs where, and a folder to work in. The config
+    is a template, see `Subject`. Raises CannotStart, BadAnswer.
+    """
+    executable = find(WAYSTATION)
+    if executable is None:
+        raise CannotStart("waystation is not installed beside this Python")
+    cores, subject = Cores.choose(), replace(WAYSTATION, files=dict.fromkeys(WAYSTATION.files, config))
+    with tempfile.TemporaryDirectory(prefix="waystation-bench-") as name:
+        folder = Path(name)
+        with (
+            upstream(cores.load, folder) as behind,
+            server(subject, executable, behind.calls["json"].port, cores.gateway, folder) as gateway,
+        ):
+            yield gateway, cores, folder
 
 
 def ask(call: ChatCall) -> Reply:

@@ -2,7 +2,7 @@ import pytest
 
 from benchmarks.chat import chat_call
 from benchmarks.client import BadAnswer
-from benchmarks.hits import latencies
+from benchmarks.hits import latencies, main
 from tests.benchmarks.listener import answering
 
 
@@ -20,3 +20,9 @@ async def test_each_answer_is_timed() -> None:
 async def test_a_refusal_is_no_hit() -> None:
     with pytest.raises(BadAnswer, match="503"):
         await asked(b"HTTP/1.1 503 Gone\r\ncontent-length: 2\r\n\r\n{}")
+
+
+def test_the_documented_command_prints_both_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seconds", "0.2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["json", "stream"]

@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks.chat import chat_call
-from benchmarks.lag import large, probe, summarise
+from benchmarks.lag import large, main, probe, summarise
 from tests.benchmarks.listener import answering
 
 
@@ -31,3 +31,9 @@ def test_the_line_gives_the_worst_in_a_thousand() -> None:
     assert summarise(waits_s, 12.0, 4) == (
         "4 clients, 12 such calls/s: p50 1.0 ms, p99 1.0, p99.9 50.0; 99.80% within 20 ms"
     )
+
+
+def test_the_documented_command_prints_a_line_for_each_load(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seconds", "0.3", "--clients", "1", "2", "--size", "10000"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["1", "2"]
