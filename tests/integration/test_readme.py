@@ -1,4 +1,4 @@
-"""What the README tells a newcomer to type, typed."""
+"""What the README and the docs tell a newcomer to type, typed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,12 @@ README = (ROOT / "README.md").read_text()
 KEY = "sk-way-readme-0123456789"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def docs(name: str) -> str:
+    return (ROOT / "docs" / name).read_text()
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -103,6 +107,20 @@ def test_the_sdk_lines_of_the_readme_are_answered(printed: str) -> None:
     program = program.replace("http://127.0.0.1:8080/v1", base_url(printed)).replace("...the printed key...", KEY)
     done = run("-c", program)
     assert "simulated answer" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(("name", "said"), [("accounting.md", b'"input_tokens":'), ("caching.md", b'"purged":')])
+def test_the_curl_lines_of_the_docs_are_answered(printed: str, name: str, said: bytes) -> None:
+    [command] = blocks("sh", docs(name))
+    root = base_url(printed).removesuffix("/v1")
+    assert said in post_as_curl(command.replace("localhost:8080", root).replace("$KEY", KEY))
+
+
+def test_the_sdk_line_for_embeddings_is_answered(printed: str) -> None:
+    [line] = blocks("python", docs("embeddings.md"))
+    client = f'from openai import OpenAI; client = OpenAI(base_url="{base_url(printed)}", api_key="{KEY}")'
+    done = run("-c", f"{client}\nprint(len(({line.strip()}).data))")
+    assert done.stdout == "2\n", done.stderr
 
 
 def test_the_report_and_the_quota_of_the_readme_look_as_shown(printed: str, folder: Path) -> None:
