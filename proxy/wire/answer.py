@@ -10,7 +10,7 @@ import orjson
 
 from proxy.wire.chat import ChatRequest
 from proxy.wire.embeddings import Embeddings, EmbeddingsRequest, read_embeddings
-from proxy.wire.failure import ErrorAnswer, MalformedAnswer, find_error
+from proxy.wire.failure import ErrorAnswer, MalformedAnswer, find_error, parse_answer
 from proxy.wire.usage import Usage, read_usage
 from routing import RateLimits
 
@@ -40,13 +40,7 @@ def read_answer(raw: bytes, request: ChatRequest) -> ChatAnswer:
 
 def read_chat_answer(raw: bytes) -> ChatAnswer:
     """The completion in the body of a 200. Raises ErrorAnswer if it holds an error, MalformedAnswer if it is none."""
-    try:
-        document = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        reason = "is not JSON" if raw.strip() else "is empty"
-        raise MalformedAnswer(f"the answer {reason}") from None  # the decoder's error carries the whole body
-    if not isinstance(document, dict):
-        raise MalformedAnswer("the answer is no JSON object")
+    document = parse_answer(raw)
     error = find_error(document)
     if error is not None:
         raise ErrorAnswer(error)

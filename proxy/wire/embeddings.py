@@ -12,7 +12,7 @@ import orjson
 
 from proxy.errors import InvalidRequest
 from proxy.wire.chat import ChatRequest, check_model, check_positive, missing, parse_object, wrong_type
-from proxy.wire.failure import ErrorAnswer, MalformedAnswer, find_error
+from proxy.wire.failure import ErrorAnswer, MalformedAnswer, find_error, parse_answer
 from proxy.wire.usage import Usage, count_of
 from proxy.wire.vectors import BadVector, base64_of, floats_of, read_vector
 
@@ -141,13 +141,7 @@ def read_embeddings(raw: bytes, inputs: int, *, as_base64: bool) -> Embeddings:
     """The vectors in the body of a 200 that is to hold so many. Raises ErrorAnswer if it holds an error,
     MalformedAnswer if it is no such answer.
     """
-    try:
-        document = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        reason = "is not JSON" if raw.strip() else "is empty"
-        raise MalformedAnswer(f"the answer {reason}") from None  # the decoder's error carries the whole body
-    if not isinstance(document, dict):
-        raise MalformedAnswer("the answer is no JSON object")
+    document = parse_answer(raw)
     data = document.get("data")
     error = None if isinstance(data, list) and data else find_error(document)
     if error is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -128,3 +128,15 @@ def _status(value: object) -> int | None:
 
 def _word(value: object) -> str | None:
     return value[:_MAX_WORD_CHARS] if isinstance(value, str) and value else None
+
+
+def parse_answer(raw: bytes) -> dict[str, Any]:
+    """The JSON object in the body of an answer. Raises MalformedAnswer if there is none."""
+    try:
+        document = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        reason = "is not JSON" if raw.strip() else "is empty"
+        raise MalformedAnswer(f"the answer {reason}") from None  # the decoder's error carries the whole body
+    if not isinstance(document, dict):
+        raise MalformedAnswer("the answer is no JSON object")
+    return document

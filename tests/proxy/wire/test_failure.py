@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.wire.failure import NO_MESSAGE, ErrorBody, find_error, read_error
+from proxy.wire.failure import NO_MESSAGE, ErrorBody, MalformedAnswer, find_error, parse_answer, read_error
 
 
 @pytest.mark.parametrize(
@@ -143,3 +143,17 @@ def test_any_document_is_read_into_words(document: object) -> None:
     assert error.status is None or 400 <= error.status <= 599
     for word in (error.type, error.code, error.param):
         assert word is None or word
+
+
+def test_an_answer_is_a_json_object() -> None:
+    assert parse_answer(b'{"id": 1}') == {"id": 1}
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"), [(b" ", "is empty"), (b"<html>", "is not JSON"), (b"[]", "is no JSON object")]
+)
+def test_what_is_none_is_named_and_never_repeated(raw: bytes, reason: str) -> None:
+    with pytest.raises(MalformedAnswer, match=reason) as caught:
+        parse_answer(raw)
+    assert "html" not in str(caught.value)
+    assert caught.value.__cause__ is None
