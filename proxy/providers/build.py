@@ -34,7 +34,7 @@ def build_provider(name: str, settings: ProviderConfig) -> Provider:
 
 def build_embeddings(name: str, settings: ProviderConfig, model: str, total_s: float) -> Embeddings:
     """One model of a configured provider that makes vectors, with connections of its own. Opens none yet."""
-    return Embeddings(OpenAIProvider(_openai(name, settings), _transport(settings)), model, total_s)
+    return Embeddings(_openai(name, settings), _transport(settings), model, total_s)
 
 
 def _openai(name: str, settings: ProviderConfig) -> OpenAISettings:

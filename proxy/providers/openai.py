@@ -70,7 +70,7 @@ class OpenAIProvider:
         self._credentials = Credentials(settings.credentials or [""])
         self._silent_until = -inf  # about absurd waits, in monotonic seconds
         self._urls: dict[str, URL] = {}  # by model; as many as the config has targets here
-        self._headers = _headers_by_credential(settings, self._credentials)
+        self._headers = headers_by_credential(settings, self._credentials)
         self._embeddings_urls: dict[str, URL] = {}  # the same
 
     async def answer(self, model: str, request: ChatRequest, patience: Patience) -> ChatAnswer:
@@ -278,7 +278,7 @@ class OpenAIProvider:
             )
 
 
-def _headers_by_credential(settings: OpenAISettings, credentials: Credentials) -> dict[str, Headers]:
+def headers_by_credential(settings: OpenAISettings, credentials: Credentials) -> dict[str, Headers]:
     """What each request says before its body, by the credential's id; the transport adds Host and Content-Length."""
     dialect = settings.dialect
     common = [("accept-encoding", "identity"), ("content-type", "application/json"), *(settings.headers or {}).items()]

@@ -51,7 +51,6 @@ class Embeddings:
     model: str  #: as the upstream calls it
     usage: Usage | None  #: None if the upstream reported none
     body: bytes = b""  #: the upstream's own answer, if it is as it was asked for; else empty
-    has_order: bool = True  #: do the upstream's indexes make sense, or are there none? Else they are as they came
 
 
 def size_of(one: Input) -> int:
@@ -148,7 +147,7 @@ def read_embeddings(raw: bytes, inputs: int, *, as_base64: bool) -> Embeddings:
         raise ErrorAnswer(error)
     if not isinstance(data, list) or len(data) != inputs:
         raise MalformedAnswer(f"the answer holds {len(data) if isinstance(data, list) else 'no'} vectors for {inputs}")
-    items, is_in_order, has_order = _in_order(data)
+    items, is_in_order = _in_order(data)
     try:
         vectors = [read_vector(item) for item in items]
     except BadVector as reason:
@@ -157,13 +156,12 @@ def read_embeddings(raw: bytes, inputs: int, *, as_base64: bool) -> Embeddings:
         raise MalformedAnswer("the vectors differ in their dimensions")
     model, usage = document.get("model"), read_embeddings_usage(document.get("usage"))
     is_as_asked = is_in_order and usage is not None and all(isinstance(item, str) is as_base64 for item in items)
-    name = model if isinstance(model, str) else ""
-    return Embeddings(vectors, name, usage, raw if is_as_asked else b"", has_order)
+    return Embeddings(vectors, model if isinstance(model, str) else "", usage, raw if is_as_asked else b"")
 
 
-def _in_order(data: list[object]) -> tuple[list[object], bool, bool]:
-    """What stands for the vectors, by `index`, whether they stood so, and whether that order can be relied on. Where
-    the indexes make no sense: as they came.
+def _in_order(data: list[object]) -> tuple[list[object], bool]:
+    """What stands for the vectors, by `index`, and whether they stood so. Where the indexes make no sense: as they
+    came.
     """
     found: list[tuple[object, object]] = []
     for entry in data:
@@ -172,11 +170,11 @@ def _in_order(data: list[object]) -> tuple[list[object], bool, bool]:
         found.append((entry.get("index"), entry["embedding"]))
     indexes = [index for index, _ in found]
     if indexes == list(range(len(found))):
-        return [item for _, item in found], True, True
+        return [item for _, item in found], True
     by_index = {index: item for index, item in found if type(index) is int}
     if by_index.keys() == set(range(len(found))):
-        return [by_index[index] for index in range(len(found))], False, True
-    return [item for _, item in found], False, all(index is None for index in indexes)
+        return [by_index[index] for index in range(len(found))], False
+    return [item for _, item in found], False
 
 
 def read_embeddings_usage(obj: object) -> Usage | None:

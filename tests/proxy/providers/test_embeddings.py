@@ -18,7 +18,7 @@ from proxy.errors import (
 from proxy.providers import build_embeddings
 from proxy.providers.dialects import DIALECTS
 from proxy.providers.embeddings import Embeddings
-from proxy.providers.openai import OpenAIProvider, OpenAISettings
+from proxy.providers.openai import OpenAISettings
 from tests.upstream import ScriptedUpstream, hang, reply_json
 
 SECRET = "sk-embeddings-1234567890"
@@ -52,19 +52,19 @@ def reply(document: object, status: int = 200, headers: dict[str, str] | None = 
 
 def model(wire: Wire, *keys: str, dialect: str = "openai", base_url: str = "https://api.example/v1") -> Embeddings:
     settings = OpenAISettings("vec", base_url, DIALECTS[dialect], keys or (SECRET,), "2024-10-21", {"x-team": "a"})
-    return Embeddings(OpenAIProvider(settings, wire), "embed-1", 2.0)
+    return Embeddings(settings, wire, "embed-1", 2.0)
 
 
 async def test_texts_are_asked_for_as_openai_wants_them() -> None:
     wire = Wire(reply(vectors((1, [3, 4.5]), (0, [1.0, 2.0]))))
     embeddings = model(wire)
-    assert await embeddings.ask(["a", "b"]) == [(1.0, 2.0), (3.0, 4.5)]
+    assert await embeddings.ask(["a", "b"]) == [[1.0, 2.0], [3, 4.5]]
     (request,) = wire.requests
     assert str(request.url) == "https://api.example/v1/embeddings"
     assert json.loads(request.content) == {"model": "embed-1", "input": ["a", "b"]}
     assert request.headers["authorization"] == f"Bearer {SECRET}"
     assert request.headers["x-team"] == "a"
-    assert request.extensions["timeout"]["total"] == 2.0
+    assert set(request.extensions["timeout"].values()) == {2.0}
 
 
 async def test_azure_has_its_deployment_in_the_path_and_its_own_header() -> None:
@@ -89,19 +89,19 @@ async def test_azure_has_its_deployment_in_the_path_and_its_own_header() -> None
         vectors((0, [1.0])),
         vectors((0, [1.0]), (0, [1.0])),
         vectors((0, [1.0]), (2, [1.0])),
-        {"data": [{"embedding": "no base64"}, {"embedding": [1.0]}]},
+        {"data": [{"embedding": "AACAPw=="}, {"embedding": [1.0]}]},
         {"data": [{"embedding": None}, {"embedding": [1.0]}]},
         {"data": [{"index": "0", "embedding": [1.0]}, {"embedding": [1.0]}]},
     ],
 )
 async def test_what_has_no_vectors_for_the_texts_is_a_failure(document: object) -> None:
-    with pytest.raises(UpstreamError, match=r"not what it was asked for|which vector"):
+    with pytest.raises(UpstreamError, match="without the vectors"):
         await model(Wire(reply(document))).ask(["a", "b"])
 
 
-async def test_rows_without_index_are_in_order_and_usage_may_be_missing() -> None:
+async def test_rows_without_index_are_in_order() -> None:
     embeddings = model(Wire(reply({"data": [{"embedding": [1.0]}, {"embedding": [2.0]}]})))
-    assert await embeddings.ask(["a", "b"]) == [(1.0,), (2.0,)]
+    assert await embeddings.ask(["a", "b"]) == [[1.0], [2.0]]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ async def test_a_real_server_is_asked_over_the_configured_transport() -> None:
     async with ScriptedUpstream(reply_json(vectors((0, [0.5, 0.25])))) as upstream:
         settings = ProviderConfig.model_validate({"kind": "openai", "base_url": f"{upstream.url}/v1"})
         embeddings = build_embeddings("local", settings, "m", 5.0)
-        assert await embeddings.ask(["a"]) == [(0.5, 0.25)]
+        assert await embeddings.ask(["a"]) == [[0.5, 0.25]]
         await embeddings.aclose()
     assert upstream.requests[0].target == "/v1/embeddings"
     assert upstream.requests[0].header("authorization") is None
