@@ -7,7 +7,7 @@ from proxy.cache.flight import Flight
 from proxy.cache.key import key_of, scope_of
 from proxy.cache.pace import Pace, replayed
 from proxy.cache.reel import Shelf
-from proxy.cache.shared_level import OpenShared, Shared, SharedStats, open_shared, without_shared
+from proxy.cache.shared_level import OpenShared, Shared, open_shared, without_shared
 from proxy.cache.store import Stats, Store, Stored
 from proxy.cache.vectors import KeptVector, input_key, input_scope, pack_vector, unpack_vector
 
@@ -20,7 +20,6 @@ __all__ = [
     "OpenShared",
     "Pace",
     "Shared",
-    "SharedStats",
     "Shelf",
     "Stats",
     "Store",

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Final, Literal
 
 from proxy.cache.store import Stored
-from proxy.wire.replay import events_from
+from proxy.wire.replay import events_from, stream_from
 
 Pace = Literal["instant", "natural"]
 
@@ -24,7 +24,7 @@ _LONGEST_S: Final = 10.0
 async def replayed(stored: Stored, *, include_usage: bool, pace: Pace = "instant") -> AsyncIterator[bytes]:
     """The blocks of its stream."""
     if pace == "instant":
-        yield b"".join(events_from(stored.body, include_usage=include_usage))
+        yield stream_from(stored.body, include_usage=include_usage)
         return
     piece_chars = max(_PIECE_CHARS, len(stored.body) // _MAX_EVENTS)
     events = events_from(stored.body, include_usage=include_usage, piece_chars=piece_chars)
