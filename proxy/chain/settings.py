@@ -17,8 +17,9 @@ from proxy.providers import Patience
 from routing import RetrySettings
 from routing.needs import CHAT, EMBEDDINGS
 
-#: Settings of `server` that a reload changes at once; the others are read at the start alone.
-_SERVED_AT_ONCE: Final = frozenset({"max_body_bytes", "keepalive_comment_s", "admission"})
+#: Settings of `server` that act as they are in force (those of a stop, when it comes); the others are read at the start
+#: alone.
+_SERVED_AT_ONCE: Final = frozenset({"max_body_bytes", "keepalive_comment_s", "admission", "drain_s", "drain_delay_s"})
 
 
 def tier_rules_of(models: Mapping[str, ModelConfig]) -> dict[str, TierRule]:

@@ -51,7 +51,7 @@ def verify(data: object, has_price: HasPrice | None = None) -> list[Finding]:
 
 
 def _check_targets(providers: Data, models: Data, embedder: object) -> Iterator[Finding]:
-    used = {embedder}
+    used = {embedder} if isinstance(embedder, str) else set()
     for model, settings in _sections(models):
         seen = set()
         for index, target in _entries(settings, "targets"):

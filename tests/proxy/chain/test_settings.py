@@ -59,9 +59,9 @@ def test_what_is_read_at_the_start_alone_is_named_when_it_changes() -> None:
     new = load_text(CONFIG + "accounting: {timezone: Europe/Berlin}\nstate: {journal: other}\n", {}, "f").config
     assert start_only(old, old) == []
     assert start_only(old, new) == ["state.journal", "accounting.timezone"]
-    server = "server: {listen: '127.0.0.1:1', drain: 9s, max_body: 1MB, keepalive_comment: 1s, admission: {queue: 9}}"
+    server = "server: {listen: '127.0.0.1:1', drain: 9s, drain_delay: 1s, max_body: 1MB, admission: {queue: 9}}"
     moved = CONFIG.replace("server: {admission: {concurrency: 7, queue: 8, max_wait: 3s}}", server)
-    assert start_only(old, load_text(moved, {}, "f").config) == ["server.listen", "server.drain"]
+    assert start_only(old, load_text(moved, {}, "f").config) == ["server.listen"]
 
 
 def test_models_for_embeddings_are_known_and_say_how_calls_go_together() -> None:

@@ -180,3 +180,8 @@ def test_data_of_a_wrong_shape_is_left_to_the_schema(data: object) -> None:
 def test_a_contradiction_within_a_model_says_what_to_do(settings: dict[str, Any], hint: str) -> None:
     [finding] = found(models=models(**settings))
     assert hint in finding.hint
+
+
+@pytest.mark.parametrize("provider", [["p"], {"p": 1}, 7, None])
+def test_an_embedder_of_another_shape_is_left_to_the_schema(provider: object) -> None:
+    assert found(cache={"embedder": {"provider": provider}}) == []
