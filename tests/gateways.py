@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from proxy.api import admin_face, client_face
-from proxy.app import Gateway
+from proxy.app import Gateway, State
 from proxy.config import Loaded
 from proxy.config.load import load_text
 from proxy.observe import Metrics
@@ -50,7 +50,7 @@ class Rig:
         self.log = Lines()
         self.metrics = Metrics()
         self.registry = registry
-        self.gateway = Gateway(self._load, self.metrics, self.log, registry=registry)  # type: ignore[arg-type]  # a fake log
+        self.gateway = Gateway(self._load, self.metrics, self.log, State(registry=registry))  # type: ignore[arg-type]  # a fake log
 
     def _load(self) -> Loaded:
         return load_text(self.text, {}, str(Path("gateway.yaml")))

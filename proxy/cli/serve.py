@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -22,10 +22,8 @@ from pathlib import Path
 import uvloop
 
 from proxy.accounting import PriceTable
-from proxy.accounting.books import Books, open_books
 from proxy.api import admin_face, client_face
-from proxy.app import Gateway
-from proxy.cache import open_shared
+from proxy.app import Gateway, State, open_state
 from proxy.cli.listener import Limits, Listener, max_connections
 from proxy.config import (
     Address,
@@ -40,7 +38,7 @@ from proxy.config import (
     load_default,
 )
 from proxy.observe import CallLog, LineWriter, LoopLag, Metrics, choose_format, configure_logging
-from proxy.state import Registry, StateUnusable, open_registry
+from proxy.state import StateUnusable
 
 #: After the drain is over: how long the last error events and sockets get, in seconds.
 _LAST_WORDS_S = 2.0
@@ -91,15 +89,13 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    with ExitStack() as opened:
-        try:
-            books = open_books(config.state, config.accounting)
-            opened.callback(books.close)
-            registry = open_registry(config.state.url)
-        except StateUnusable as error:
-            print(f"waystation: {error}", file=sys.stderr)
-            return 1
-        uvloop.run(_serve(source, listening, books, registry))
+    try:
+        state = open_state(config)
+    except StateUnusable as error:
+        print(f"waystation: {error}", file=sys.stderr)
+        return 1
+    with closing(state):
+        uvloop.run(_serve(source, listening, state))
     return 0
 
 
@@ -139,12 +135,12 @@ def _bind(config: Config, port: int | None) -> list[socket.socket]:
     return sockets
 
 
-async def _serve(source: Source, sockets: list[socket.socket], books: Books, registry: Registry | None) -> None:
+async def _serve(source: Source, sockets: list[socket.socket], state: State) -> None:
     metrics = Metrics()
     writer = LineWriter(2, metrics.lines_dropped)
     log_format = choose_format(source.load().config.server.log.format)
     configure_logging(writer, log_format)
-    gateway = Gateway(source.load, metrics, CallLog(writer, log_format), books, registry, open_shared)
+    gateway = Gateway(source.load, metrics, CallLog(writer, log_format), state)
     gateway.start()
     listeners = _listeners(gateway, sockets)
     lag = LoopLag(metrics, asyncio.get_running_loop())

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
 from proxy.config.schema_fields import Hidden, Listen, Name, Section, Text, UrlWithUser, written
-from proxy.config.schema_units import Bytes, Count, Seconds, Whole, between
+from proxy.config.schema_units import Bytes, Count, Seconds, Share, Whole, between
+
+_REDIS: Final = r"rediss?(\+sentinel|\+cluster)?://[^\s]+"
 
 
 def _state_url(value: str) -> str:
-    if not re.fullmatch(r"(sqlite:///|rediss?://)[^\s]+", value):
-        raise ValueError("expected sqlite:///FILE, redis://HOST:PORT/DB or rediss://HOST:PORT/DB")
+    if not re.fullmatch(rf"sqlite:///[^\s]+|{_REDIS}", value):
+        raise ValueError(
+            "expected sqlite:///FILE, redis://HOST:PORT/DB or one of its forms: rediss, +sentinel, +cluster"
+        )
     return value
 
 
 def _redis_url(value: str) -> str:
-    if not re.fullmatch(r"rediss?://[^\s]+", value):
-        raise ValueError("expected redis://HOST:PORT/DB or rediss://HOST:PORT/DB")
+    if not re.fullmatch(_REDIS, value):
+        raise ValueError("expected redis://HOST:PORT/DB or one of its forms: rediss, +sentinel, +cluster")
     return value
 
 
@@ -108,6 +112,18 @@ class RetainConfig(Section):
     )
 
 
+class AwayConfig(Section):
+    """What happens while the Redis of `url` can't be asked."""
+
+    quotas: Literal["grant", "refuse"] = Field(
+        "grant",
+        description="Calls with a quota: grant lets each replica spend a share of it; refuse ends them with a 503.",
+    )
+    grant: Annotated[Share, Field(gt=0, le=1)] = written(
+        "1%", description="Of each quota, what all replicas together may spend until Redis is back."
+    )
+
+
 class StateConfig(Section):
     """Where counters, budgets and the ledger live. Read once, at start, but for `retain`."""
 
@@ -118,6 +134,13 @@ class StateConfig(Section):
     cache_url: Annotated[UrlWithUser, AfterValidator(_redis_url)] | None = Field(
         None, repr=False, description="A Redis of its own for the cache; null uses url."
     )
+    namespace: Name = Field(
+        "waystation", description="What the names of all keys in Redis begin with: one for each fleet of gateways."
+    )
+    timeout_s: Annotated[Seconds, between("5ms", "10s")] = written(
+        "50ms", alias="timeout", description="How long a call waits for Redis before it goes on without."
+    )
+    away: AwayConfig = Field(AwayConfig(), description="What happens while Redis can't be asked.")
     retain: RetainConfig = Field(RetainConfig(), description="How long records are kept.")
 
 

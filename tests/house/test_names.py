@@ -17,6 +17,8 @@ SMALL_LINES = 20
 #: file -> why it has no test file of its own
 TESTED_ELSEWHERE: dict[str, str] = {
     "proxy/api/surface.py": "two values and a protocol; every test of tests/proxy/api goes through them",
+    "proxy/app/world.py": "every world of tests/proxy/app/test_gateway.py is built by it",
+    "proxy/app/state.py": "opened by `serve`: tests/integration/",
     "proxy/cache/nearest/base.py": "protocols and the values they speak of",
     "proxy/cli/serve.py": "signals, ports and exit codes need a real process: tests/integration/",
     "proxy/providers/base.py": "protocols and one value",

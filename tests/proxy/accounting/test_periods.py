@@ -1,4 +1,4 @@
-from datetime import UTC, date, timedelta
+from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -89,3 +89,12 @@ def test_a_month_is_closed_a_day_after_its_end() -> None:
     assert not berlin.is_closed(date(2026, 10, 5), closes_s - 1)
     assert berlin.is_closed(date(2026, 10, 5), closes_s)
     assert not berlin.is_closed(date(2026, 11, 1), closes_s)
+
+
+def test_a_call_counts_in_a_day_a_week_and_a_month_by_their_first_days() -> None:
+    calendar, at_s = Calendar(find_zone("Europe/Berlin")), unix_s("2026-11-21T23:30")
+    names = calendar.counted(at_s)[::2]
+    assert names == ("day:2026-11-22", "week:2026-11-16", "month:2026-11-01")
+    forgotten_at = calendar.counted(at_s)[1::2]
+    assert all(isinstance(one, int) and one > at_s + 40 * 86_400 for one in forgotten_at)
+    assert calendar.counted(at_s + 86_400)[0] == "day:2026-11-23"

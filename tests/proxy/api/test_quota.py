@@ -13,7 +13,7 @@ QUOTAS = CONFIG.replace(
 
 async def test_a_team_reads_how_its_own_quotas_stand() -> None:
     rig = Rig(QUOTAS)
-    rig.gateway._quotas.settled("search", "ci", "chat", time(), 250_000_000, 15)
+    rig.gateway.surface.quotas.settled("search", "ci", "chat", time(), 250_000_000, 15)
     async with rig.client(KEY) as client:
         answer = (await client.get("/v1/quota")).json()
     assert answer["team"] == "search"
@@ -56,7 +56,7 @@ async def test_a_spent_quota_refuses_a_call_and_takes_not_even_a_request_of_its_
     limited = QUOTAS.replace("models: [chat], quotas", "models: [chat], limits: {rpm: 2, tpm: 100k}, quotas")
     rig = Rig(limited)
     async with rig.client(KEY) as client:
-        rig.gateway._quotas.settled("search", "ci", "chat", time(), 0, 60)
+        rig.gateway.surface.quotas.settled("search", "ci", "chat", time(), 0, 60)
         for _ in range(5):
             answer = await client.post("/v1/chat/completions", json=chat_body())
             assert answer.status_code == 429
@@ -70,10 +70,10 @@ async def test_a_spent_quota_refuses_a_call_and_takes_not_even_a_request_of_its_
 
 async def test_a_period_ends_where_nobody_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig(QUOTAS)
-    rig.gateway._quotas.settled("search", "ci", "chat", time(), 1_500_000_000, 15)
+    rig.gateway.surface.quotas.settled("search", "ci", "chat", time(), 1_500_000_000, 15)
     value = rig.metrics.registry.get_sample_value
     assert value("llm_quota_used_ratio", {"team": "search"}) == 1
-    monkeypatch.setattr("proxy.app.time", lambda: time() + 40 * 86_400)
+    monkeypatch.setattr("proxy.app.gateway.time", lambda: time() + 40 * 86_400)
     rig.gateway.start()
     await asyncio.sleep(0)
     assert value("llm_quota_used_ratio", {"team": "search"}) == 0

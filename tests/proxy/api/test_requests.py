@@ -25,7 +25,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     )
     rig = Rig(CONFIG + f'state: {{url: "sqlite:///{tmp_path}/books.db"}}\n')
     yield rig
-    rig.gateway._reading_room.close()
+    rig.gateway._lasting.reading_room.close()
 
 
 async def ask(rig: Rig, name: str, key: str | None = KEY) -> tuple[int, dict[str, Any]]:

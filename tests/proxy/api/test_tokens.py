@@ -18,7 +18,7 @@ models:
 def rig() -> Iterator[Rig]:
     rig = Rig(CONFIG.replace("\nmodels:\n", MODELS).replace("models: [chat]", "models: [chat, smart]"))
     yield rig
-    rig.gateway._tokens.close()
+    rig.gateway._lasting.tokens.close()
 
 
 async def ask(rig: Rig, body: object, **options: Any) -> tuple[int, dict[str, Any]]:
@@ -99,4 +99,4 @@ async def test_a_tokenizer_that_takes_too_long_is_not_waited_for(monkeypatch: py
     rig = Rig(CONFIG.replace("demo-1", "gpt-4"))
     status, answer = await ask(rig, chat_body("chat"))
     assert (status, answer["method"]) == (200, "ratio")
-    rig.gateway._tokens.close()
+    rig.gateway._lasting.tokens.close()

@@ -21,7 +21,7 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     booked(tmp_path / "books.db", *calls())
     rig = Rig(CONFIG + f'state: {{url: "sqlite:///{tmp_path}/books.db"}}\naccounting: {{tag_keys: [env]}}\n')
     yield rig
-    rig.gateway._reading_room.close()
+    rig.gateway._lasting.reading_room.close()
 
 
 async def own(rig: Rig, key: str | None = OTHER_KEY, **parameters: str) -> tuple[int, dict[str, Any]]:
@@ -114,7 +114,7 @@ async def test_books_that_are_not_there_yet_are_asked_for_again(tmp_path: Path) 
     status, found = await own(rig)
     assert (status, found["error"]["code"]) == (503, "overloaded")
     assert str(tmp_path) not in str(found)
-    rig.gateway._reading_room.close()
+    rig.gateway._lasting.reading_room.close()
 
 
 async def test_a_key_of_a_team_sees_what_its_vanished_keys_spent(
@@ -126,4 +126,4 @@ async def test_a_key_of_a_team_sees_what_its_vanished_keys_spent(
     rig = Rig(CONFIG + f'state: {{url: "sqlite:///{tmp_path}/b.db"}}\n')
     _, found = await own(rig)
     assert [line["key"] for line in found["lines"]] == ["gone"]
-    rig.gateway._reading_room.close()
+    rig.gateway._lasting.reading_room.close()

@@ -240,7 +240,7 @@ async def test_calls_of_an_older_world_count_until_they_end_and_new_bounds_hold_
     bounded = CONFIG.replace("version: 1\n", "version: 1\nserver: {admission: {concurrency: 1, queue: 0}}\n")
     rig = Rig(bounded)
     inside = a_call()
-    rig.gateway._admission.let_in(inside)
+    rig.gateway._lasting.admission.let_in(inside)
     rig.text = bounded.replace("models: [chat]", "models: [chat, large]")
     assert await rig.gateway.reload()
     async with rig.client() as client:
@@ -251,7 +251,7 @@ async def test_calls_of_an_older_world_count_until_they_end_and_new_bounds_hold_
         assert await rig.gateway.reload()
         assert (await client.post("/v1/chat/completions", json=chat_body())).status_code == 200
     await inside.closing.aclose()
-    assert rig.gateway._admission.inside == 0
+    assert rig.gateway._lasting.admission.inside == 0
     assert rig.metrics.registry.get_sample_value("llm_shed_requests_total", {"reason": "queue_full"}) == 1
 
 

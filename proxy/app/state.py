@@ -1,0 +1,37 @@
+"""What must last, opened by the config's `state.url`: SQLite beside one process, or a Redis that many share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.accounting.books import Books, open_books
+from proxy.cache import OpenShared, open_shared, without_shared
+from proxy.config import Config
+from proxy.state import Registry, StateUnusable, open_registry
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a gateway keeps beyond its own life."""
+
+    books: Books | None = None  #: None: nothing is written down, and quotas begin anew with each start
+    registry: Registry | None = None  #: None: no keys but the config's, no grants, no audit; closed by the gateway
+    open_shared: OpenShared = without_shared  #: asked as soon as a model has a cache; closed by the gateway
+
+    def close(self) -> None:
+        """Write and bring in what there is; after the gateway was closed. Blocks."""
+        if self.books is not None:
+            self.books.close()
+
+
+def open_state(config: Config) -> State:
+    """Take the state over. Blocks: as long as it takes to bring in what was left, mostly milliseconds.
+
+    Raises StateUnusable.
+    """
+    books = open_books(config.state, config.accounting)
+    try:
+        return State(books, open_registry(config.state.url), open_shared)
+    except StateUnusable:
+        books.close()
+        raise

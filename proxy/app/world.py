@@ -1,0 +1,155 @@
+"""Builds a world: the providers, models, teams and chain of one config."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from random import Random
+from time import monotonic, time
+
+from proxy.accounting import PriceBook, PriceTable, Quotas, TokenCounter, terms_of
+from proxy.accounting.journal import Journal
+from proxy.api import ReadingRoom, Surface, open_reports
+from proxy.chain import (
+    Admission,
+    Admit,
+    Auth,
+    Bookkeeper,
+    CacheState,
+    Catalogue,
+    Embedders,
+    Engine,
+    Grants,
+    History,
+    Limiter,
+    Meters,
+    Route,
+    Scale,
+    Spending,
+    TagReader,
+    Tiers,
+    Trace,
+    build_chain,
+    cache_rules_of,
+    caching_of,
+    group_of,
+    limits_of,
+    model_of,
+    scales_of,
+    tier_rules_of,
+)
+from proxy.config import Config, Loaded
+from proxy.keyring import admin_keyring, client_keyring
+from proxy.observe import Metrics
+from proxy.providers import Provider, build_providers
+from proxy.state import Registry
+from routing import Fleet, Router
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that is built from one config."""
+
+    config: Config
+    surface: Surface
+    providers: Mapping[str, Provider]
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """What outlives worlds, and each new one is built on."""
+
+    metrics: Metrics
+    history: History
+    trace: Trace
+    fleet: Fleet
+    admission: Admission
+    meters: Meters
+    quotas: Quotas
+    grants: Grants
+    cache: CacheState
+    journal: Journal | None
+    registry: Registry | None
+    price_table: PriceTable
+    tokens: TokenCounter
+    reading_room: ReadingRoom
+
+
+def build_world(lasting: Lasting, loaded: Loaded, old: World | None) -> World:
+    """The world of a config. Providers whose settings did not change come from the old one, with their connections."""
+    config = loaded.config
+    for warning in loaded.warnings:
+        _logger.warning("config: %s", warning)
+    providers = build_providers(config, {} if old is None else old.providers, None if old is None else old.config)
+    catalogue = Catalogue([model_of(name, settings) for name, settings in config.models.items()])
+    book = PriceBook(config, lasting.price_table, time())
+    router = Router({name: group_of(name, config, book, time()) for name in config.models}, lasting.fleet)
+    keyring = client_keyring(config.teams, lasting.registry)
+    scales = scales_of(config, book)
+    engine = Engine(router, providers, lasting.metrics, monotonic, Random(), price_of=book.tariff_now)
+    bookkeeper, rules = _bookkeeper(lasting, config, scales), cache_rules_of(config)
+    lasting.cache.adapt(config, rules)
+    chains = build_chain(
+        lasting.trace,
+        bookkeeper,
+        Auth(keyring, catalogue, time),
+        _limiter(lasting, config),
+        _tiers(lasting, config),
+        _spending(lasting, config, scales, rules),
+        caching_of(rules, lasting.cache, catalogue, bookkeeper.intend),
+        Admit(lasting.admission, catalogue),
+        Route(engine, catalogue, lasting.metrics),
+        Embedders.over(engine, catalogue, rules, lasting.cache, monotonic),
+    )
+    surface = Surface(
+        handler=chains.chat,
+        embeddings=chains.embeddings,
+        catalogue=catalogue,
+        keyring=keyring,
+        admins=admin_keyring(config.admin),
+        trace=lasting.trace,
+        metrics=lasting.metrics,
+        router=router,
+        history=lasting.history,
+        book=book,
+        tokens=lasting.tokens,
+        quotas=lasting.quotas,
+        grants=lasting.grants,
+        teams=config.teams,
+        registry=lasting.registry,
+        max_body_bytes=config.server.max_body_bytes,
+        comment_every_s=config.server.keepalive_comment_s,
+        config_hash=loaded.config_hash,
+        loaded_at=time(),
+        cache=lasting.cache,
+        reports=open_reports(config, lasting.reading_room),
+    )
+    return World(config, surface, providers)
+
+
+def _limiter(lasting: Lasting, config: Config) -> Limiter | None:
+    limits = limits_of(config)
+    lasting.meters.adapt(limits)
+    return Limiter(lasting.meters, limits, lasting.metrics) if limits else None
+
+
+def _tiers(lasting: Lasting, config: Config) -> Tiers | None:
+    rules = tier_rules_of(config.models)
+    return Tiers(rules, lasting.metrics) if rules else None
+
+
+def _bookkeeper(lasting: Lasting, config: Config, scales: Mapping[str, Scale]) -> Bookkeeper:
+    cost_centers = {name: team.cost_center for name, team in config.teams.items() if team.cost_center is not None}
+    tags = TagReader(config.accounting.tag_keys)
+    return Bookkeeper(lasting.journal, lasting.quotas, scales, cost_centers, tags, monotonic, time)
+
+
+def _spending(lasting: Lasting, config: Config, scales: Mapping[str, Scale], cached: Container[str]) -> Spending | None:
+    terms = terms_of(config)
+    lasting.quotas.adapt(terms)
+    lasting.grants.advance(time())
+    parts = lasting.quotas, lasting.grants, scales, lasting.journal, lasting.metrics, time, cached
+    return Spending(*parts) if terms else None
