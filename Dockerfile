@@ -1,4 +1,5 @@
 # docker build -t waystation . && docker run -p 8080:8080 waystation
+# Several of them with Redis, nginx, Prometheus and Grafana: deploy/compose; on Kubernetes: deploy/kubernetes (docs/deploying.md).
 # The version of Python is pinned to its minor; the packages are pinned by requirements.lock, each with its hash.
 
 FROM python:3.13-slim AS build

@@ -12,11 +12,7 @@ from proxy.config.plain import Data, as_mapping
 
 
 def check_accounting(root: Data) -> Iterator[Finding]:
-    """A time zone that nobody knows, and a place for the books that is not served."""
+    """A time zone that nobody knows."""
     zone = as_mapping(root.get("accounting")).get("timezone")
     if isinstance(zone, str) and zone != "UTC" and zone not in available_timezones():
         yield Finding(("accounting", "timezone"), "there is no such time zone", suggest(zone, available_timezones()))
-    url = as_mapping(root.get("state")).get("url")
-    if isinstance(url, str) and url.startswith("redis"):
-        hint = 'write "sqlite:///waystation.db"'
-        yield Finding(("state", "url"), "this version keeps its books in SQLite only", hint)

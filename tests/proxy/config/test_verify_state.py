@@ -15,12 +15,6 @@ def test_a_time_zone_that_does_not_is_a_fault_with_the_nearest() -> None:
     assert not finding.is_warning
 
 
-def test_books_on_redis_are_refused_with_what_to_write() -> None:
-    [finding] = check_accounting({"state": {"url": "redis://host:6379/0"}})
-    assert (finding.path, finding.is_warning) == (("state", "url"), False)
-    assert "sqlite:///" in finding.hint
-
-
 @pytest.mark.parametrize("root", [{}, {"accounting": None, "state": 7}, {"state": {"url": "sqlite:///x.db"}}])
 def test_nothing_is_said_of_what_is_right_or_of_another_shape(root: dict[str, object]) -> None:
     assert list(check_accounting(root)) == []
