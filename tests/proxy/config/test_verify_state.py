@@ -15,6 +15,52 @@ def test_a_time_zone_that_does_not_is_a_fault_with_the_nearest() -> None:
     assert not finding.is_warning
 
 
+@pytest.mark.parametrize("name", ["url", "cache_url"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "redis://:p%2Fw@h:6379/0",
+        "redis://[::1]:6379/0",
+        "rediss://me:pw@h/3?ssl_ca_certs=/etc/ca.pem&ssl_cert_reqs=none",
+        "redis+sentinel://a,b:26379/main",
+        "redis+sentinel://:pw@a/main/2?sentinel_username=s&sentinel_password=p",
+        "rediss+sentinel://a/main?ssl_check_hostname=false",
+        "redis+cluster://a:7000,b:7001",
+        "rediss+cluster://a/0",
+    ],
+)
+def test_each_form_of_a_redis_is_taken(name: str, url: str) -> None:
+    assert list(check_accounting({"state": {name: url}})) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "message", "hint"),
+    [
+        ("redis:///0", "names no host", "redis://HOST:PORT/DATABASE"),
+        ("redis://:s3cr#et@h/0", "percent-encoded", "redis://HOST"),
+        ("redis://a,b/0", "several hosts", "redis://HOST"),
+        ("redis://h:0/0", "host 1 is not", "redis://HOST"),
+        ("redis+cluster://a,b:70000", "host 2 is not", "redis+cluster://HOST:PORT,HOST:PORT"),
+        ("redis+cluster://a/1", "a cluster has no databases", "redis+cluster://HOST"),
+        ("redis://h/s3cret", "the database is not a number", "redis://HOST"),
+        ("redis://h/1/2", "the database is not a number", "redis://HOST"),
+        ("redis+sentinel://a,b", "lacks the name", "redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DATABASE"),
+        ("redis+sentinel://a/main/s3cret", "the database is not a number", "SERVICE"),
+        ("redis://h?s3cret=1", "option 1 is not known", "redis://HOST"),
+        ("redis://h?ssl_cert_reqs=none", "rediss://", "redis://HOST"),
+        ("rediss://h?ssl_cert_reqs=s3cret", "none, optional, required", "redis://HOST"),
+        ("rediss://h?sentinel_password=s3cret", "+sentinel", "redis://HOST"),
+    ],
+)
+def test_a_wrong_url_is_a_fault_that_does_not_repeat_it(url: str, message: str, hint: str) -> None:
+    [finding] = check_accounting({"state": {"url": url}})
+    assert (finding.path, finding.is_warning) == (("state", "url"), False)
+    assert message in finding.message
+    assert hint in finding.hint
+    assert "s3cr" not in f"{finding.message}{finding.hint}"
+
+
 @pytest.mark.parametrize("root", [{}, {"accounting": None, "state": 7}, {"state": {"url": "sqlite:///x.db"}}])
 def test_nothing_is_said_of_what_is_right_or_of_another_shape(root: dict[str, object]) -> None:
     assert list(check_accounting(root)) == []
