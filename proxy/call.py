@@ -121,6 +121,14 @@ class Attempt:
         return self.outcome is None or self.may_be_billed or self.usage is not None or self.produced_tokens is not None
 
 
+class Claim(Protocol):
+    """What a call holds that other processes hold of, too."""
+
+    def settle(self, call: Call, cost_nusd: int, tokens: int) -> bool:
+        """The call is over and was booked with so much: free what it holds. Once. False: it is not counted there."""
+        ...
+
+
 TierName = Literal["simple", "middle", "hard"]
 
 
@@ -200,7 +208,9 @@ class Call:
     record: Callable[[Call], Awaitable[object]] | None = None
     #: Is what one more attempt may cost covered, whatever those before it will? Reserves it; it may have so many tokens
     #: of input beyond the request's own. None: nobody minds.
-    cover: Callable[[Call, int], bool] | None = None
+    cover: Callable[[Call, int], Awaitable[bool]] | None = None
+    #: What it holds of rates and quotas that many processes share. None: nothing, or what it holds is this process's.
+    claim: Claim | None = None
     closing: Closing = field(default_factory=Closing)
 
     @property

@@ -20,7 +20,8 @@
     ├── InternalError             500 internal_error             our fault
     ├── Overloaded                503 overloaded                 our fault; a retry helps
     │   ├── AtCapacity            503                            nobody may be asked just now; it can be waited for
-    │   └── BooksFull             503                            what it costs cannot be recorded just now
+    │   ├── BooksFull             503                            what it costs cannot be recorded just now
+    │   └── QuotaUnknown          503                            … or nobody can say what is left to spend
     ├── ClientGone                499                            nobody is left to read it; for logs and metrics only
     └── UpstreamFailure                                          a provider's fault
         ├── UpstreamError         502 upstream_error             5xx, garbage, half an answer
@@ -247,6 +248,10 @@ class AtCapacity(Overloaded):
 
 class BooksFull(Overloaded):
     """The disk takes no more entries, and what is kept in memory has its bounds: calls with a budget have to wait."""
+
+
+class QuotaUnknown(Overloaded):
+    """The state that many replicas share can't be asked, and what each may spend by itself is spent, or nothing."""
 
 
 class ClientGone(GatewayError):

@@ -35,6 +35,11 @@ class QuotaTerms:
         return f"{self.unit} per {self.per}{models}"
 
     @property
+    def counter(self) -> str:
+        """What its counter in Redis is called (`proxy/state/lua/counters.lua`)."""
+        return "\n".join((self.unit, *(self.owner[1:] or ("",)), *sorted(self.models or ())))
+
+    @property
     def when_spent(self) -> str:
         """As the config says it."""
         if self.is_cache_only:

@@ -7,7 +7,7 @@ the books say of it (`tally.py`), so a restart forgets nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -63,6 +63,10 @@ class Allowance:
             self.is_told = False
         self.granted = granted
         self.warned = min(self.warned, self.levels())
+
+    def refresh(self, used: int, reserved: int) -> None:
+        """What it says where many processes count together."""
+        self.used, self.reserved = used, reserved
 
     def begin(self, begin_s: float, end_s: float, used: int) -> None:
         """A period begins, or counting does, with so much used already. What calls of before reserved is not its."""
@@ -154,6 +158,11 @@ class Quotas:
         self._grants = grants
         self._next_s = -inf
 
+    @property
+    def by_team(self) -> Mapping[str, Sequence[Allowance]]:
+        """The quotas of each team that has some, its keys' included."""
+        return self._by_team
+
     def of_team(self, team: str) -> Sequence[Allowance]:
         """The quotas of a team and its keys."""
         return self._by_team.get(team, ())
@@ -197,9 +206,13 @@ class Quotas:
         for one in self.gate(team, key_name, model):
             if one.begin_s <= began_s < one.end_s:
                 one.used += nusd if one.terms.unit == "usd" else tokens
-                level = one.news()
-                if level is not None:
-                    self._warn(one, level)
+                self.watch(one)
+
+    def watch(self, allowance: Allowance) -> None:
+        """Tell of the level that was reached since this was asked last."""
+        level = allowance.news()
+        if level is not None:
+            self._warn(allowance, level)
 
     def spent(self, allowance: Allowance) -> None:
         """A call was refused because this is spent. Told once a period."""

@@ -19,6 +19,7 @@ _KEPT: Final = 128
 _FEW: Final = 20
 
 Limit = Literal["rpm", "tpm", "concurrency"]
+Whose = Literal["team", "key"]
 #: One team's limits, or one key's: (team,) or (team, key).
 MeterName = tuple[str, ...]
 
@@ -80,7 +81,7 @@ class Meter:
         self.in_flight = 0
 
     @property
-    def whose(self) -> Literal["team", "key"]:
+    def whose(self) -> Whose:
         """Whom it is kept for."""
         return "team" if len(self.name) == 1 else "key"
 
@@ -148,7 +149,7 @@ class Hold:
 class Shortage:
     """Why a call cannot be let in: the limit that takes longest to have room again."""
 
-    meter: Meter
+    whose: Whose
     limit: Limit
     size: int  #: of the limit
     remaining: int
@@ -157,7 +158,7 @@ class Shortage:
     @property
     def name(self) -> str:
         """`team_rpm`, `key_tpm` …: of a closed set."""
-        return f"{self.meter.whose}_{self.limit}"
+        return f"{self.whose}_{self.limit}"
 
 
 def shortage(meters: Sequence[Meter], tokens: int, now: float) -> Shortage | None:
@@ -170,7 +171,7 @@ def shortage(meters: Sequence[Meter], tokens: int, now: float) -> Shortage | Non
     for meter in meters:
         most = meter.limits.concurrency
         if most is not None and meter.in_flight >= most and found is None:
-            found = Shortage(meter, "concurrency", most, 0, None)
+            found = Shortage(meter.whose, "concurrency", most, 0, None)
         rates: tuple[tuple[Limit, int | None, Window, int], ...] = (
             ("rpm", meter.limits.rpm, meter.requests, 1),
             ("tpm", meter.limits.tpm, meter.tokens, tokens),
@@ -183,5 +184,5 @@ def shortage(meters: Sequence[Meter], tokens: int, now: float) -> Shortage | Non
                 longest_s, wait_s
             )  # one that has room now may have lost it by the time the others have some
             if not window.has_room(amount, now) and wait_s > longest_lacking_s:
-                found, longest_lacking_s = Shortage(meter, limit, size, window.remaining(now), wait_s), wait_s
+                found, longest_lacking_s = Shortage(meter.whose, limit, size, window.remaining(now), wait_s), wait_s
     return found if found is None or found.wait_s is None else replace(found, wait_s=longest_s)

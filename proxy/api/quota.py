@@ -61,10 +61,16 @@ async def _check(surface: Surface) -> dict[str, object] | None:
     if surface.reports is None:
         return None
     tally, books = surface.quotas.tally, surface.reports.reporter.books
-    span, counted = tally.span("month"), _sum(tally.uses("month"))
+    span, picture = tally.span("month"), surface.picture
     try:
+        uses = (
+            tally.uses("month")
+            if picture is None
+            else await picture.used_in([*surface.teams], tally.bounds("month")[0])
+        )
+        counted = _sum(uses)
         booked = _sum(await surface.reports.room.ask(lambda: books.use(span)))
-    except Overloaded:
+    except (Overloaded, StateFailed):
         return None  # how quotas stand is known all the same
     return {
         "from": span.first.isoformat(),

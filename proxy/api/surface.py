@@ -11,7 +11,7 @@ from proxy.accounting import PriceBook, Quotas, TokenCounter
 from proxy.api.reading import Reports
 from proxy.api.respond import Exchange
 from proxy.call import Handler, Principal, RequestHeaders
-from proxy.chain import CacheState, Catalogue, Grants, History, Trace
+from proxy.chain import CacheState, Catalogue, Grants, History, Picture, Trace
 from proxy.config import TeamConfig
 from proxy.keyring import Admin, Keyring
 from proxy.observe import Metrics
@@ -44,6 +44,7 @@ class Surface:
     loaded_at: float  #: Unix time in seconds
     cache: CacheState
     reports: Reports | None  #: None: the books can't be read here
+    picture: Picture | None = None  #: of quotas that many processes count; None: this one alone does
 
     def identify(self, headers: RequestHeaders) -> Principal:
         """Who is calling, by the key in the headers. Raises InvalidKey."""

@@ -20,10 +20,12 @@ from proxy.app.world import Lasting, World, build_world
 from proxy.chain import (
     Admission,
     Alarms,
+    Allotments,
     CacheState,
     Grants,
     History,
     Meters,
+    Picture,
     Trace,
     admission_of,
     name_target,
@@ -57,6 +59,7 @@ class Gateway:
         self._state = state = State() if state is None else state
         self._webhook = Webhook()
         self._alarms = Alarms(metrics, self._webhook.tell, time)
+        self._picture: Picture | None = None  # None: quotas are counted by this process alone
         self._housekeeping: list[asyncio.Task[None]] = []
         self._retiring: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
@@ -72,7 +75,12 @@ class Gateway:
 
     def _begin(self, config: Config, log: CallLog, state: State) -> Lasting:
         metrics, books, history, fleet = self._metrics, state.books, History(), Fleet()
-        quotas = Quotas(Tally(Calendar(UTC), time()) if books is None else books.tally, self._alarms.quota)
+        calendar = Calendar(UTC) if books is None else books.calendar
+        allotments = Allotments(monotonic)
+        if state.claims is not None:
+            self._picture = Picture(state.claims, calendar, allotments, self._alarms.quota, time)
+        warn = self._alarms.quota if self._picture is None else self._picture.note
+        quotas = Quotas(Tally(Calendar(UTC), time()) if books is None else books.tally, warn)
         return Lasting(
             metrics=metrics,
             history=history,
@@ -88,6 +96,11 @@ class Gateway:
             price_table=PriceTable(),
             tokens=TokenCounter(),
             reading_room=ReadingRoom(),
+            calendar=calendar,
+            claims=state.claims,
+            picture=self._picture,
+            allotments=allotments,
+            replicas=state.replicas,
         )
 
     @property
@@ -132,6 +145,8 @@ class Gateway:
     def start(self) -> None:
         """From now on do by the clock what has to be done. Needs a running event loop."""
         lasting = [self._keep_house()]
+        if self._picture is not None:
+            lasting.append(self._picture.run(self._lasting.quotas))
         if self._state.books is not None:
             lasting.append(self._state.books.forget_old(lambda: self.config.state.retain))
         self._housekeeping = [asyncio.create_task(one) for one in lasting]

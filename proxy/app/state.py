@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.accounting.books import Books, open_books
 from proxy.cache import OpenShared, open_shared, without_shared
 from proxy.config import Config
-from proxy.state import Registry, StateUnusable, open_registry
+from proxy.state import ClaimStore, Registry, StateUnusable, open_registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,8 @@ class State:
     books: Books | None = None  #: None: nothing is written down, and quotas begin anew with each start
     registry: Registry | None = None  #: None: no keys but the config's, no grants, no audit; closed by the gateway
     open_shared: OpenShared = without_shared  #: asked as soon as a model has a cache; closed by the gateway
+    claims: ClaimStore | None = None  #: None: rates and quotas are counted by this process alone
+    replicas: Callable[[], int] = lambda: 1  #: how many processes share them, when that was known last
 
     def close(self) -> None:
         """Write and bring in what there is; after the gateway was closed. Blocks."""

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from random import Random
 from time import monotonic, time
 
-from proxy.accounting import PriceBook, PriceTable, Quotas, TokenCounter, terms_of
+from proxy.accounting import Calendar, PriceBook, PriceTable, Quotas, TokenCounter, terms_of
 from proxy.accounting.journal import Journal
 from proxy.api import ReadingRoom, Surface, open_reports
+from proxy.call import Call
 from proxy.chain import (
     Admission,
     Admit,
+    Allotments,
     Auth,
     Bookkeeper,
     CacheState,
     Catalogue,
+    Claims,
     Embedders,
     Engine,
     Grants,
     History,
     Limiter,
     Meters,
+    Picture,
     Route,
     Scale,
+    Share,
     Spending,
     TagReader,
     Tiers,
@@ -36,6 +41,7 @@ from proxy.chain import (
     group_of,
     limits_of,
     model_of,
+    rates_of,
     scales_of,
     tier_rules_of,
 )
@@ -43,7 +49,7 @@ from proxy.config import Config, Loaded
 from proxy.keyring import admin_keyring, client_keyring
 from proxy.observe import Metrics
 from proxy.providers import Provider, build_providers
-from proxy.state import Registry
+from proxy.state import ClaimStore, Intent, Registry
 from routing import Fleet, Router
 
 _logger = logging.getLogger(__name__)
@@ -76,19 +82,22 @@ class Lasting:
     price_table: PriceTable
     tokens: TokenCounter
     reading_room: ReadingRoom
+    calendar: Calendar
+    claims: ClaimStore | None  #: None: rates and quotas are counted by this process alone
+    picture: Picture | None
+    allotments: Allotments
+    replicas: Callable[[], int]
 
 
 def build_world(lasting: Lasting, loaded: Loaded, old: World | None) -> World:
     """The world of a config. Providers whose settings did not change come from the old one, with their connections."""
     config = loaded.config
-    for warning in loaded.warnings:
-        _logger.warning("config: %s", warning)
+    _warn(loaded)
     providers = build_providers(config, {} if old is None else old.providers, None if old is None else old.config)
     catalogue = Catalogue([model_of(name, settings) for name, settings in config.models.items()])
     book = PriceBook(config, lasting.price_table, time())
     router = Router({name: group_of(name, config, book, time()) for name in config.models}, lasting.fleet)
-    keyring = client_keyring(config.teams, lasting.registry)
-    scales = scales_of(config, book)
+    keyring, scales = client_keyring(config.teams, lasting.registry), scales_of(config, book)
     engine = Engine(router, providers, lasting.metrics, monotonic, Random(), price_of=book.tariff_now)
     bookkeeper, rules = _bookkeeper(lasting, config, scales), cache_rules_of(config)
     lasting.cache.adapt(config, rules)
@@ -103,6 +112,7 @@ def build_world(lasting: Lasting, loaded: Loaded, old: World | None) -> World:
         Admit(lasting.admission, catalogue),
         Route(engine, catalogue, lasting.metrics),
         Embedders.over(engine, catalogue, rules, lasting.cache, monotonic),
+        _claims(lasting, config, scales, rules, bookkeeper.intent_of),
     )
     surface = Surface(
         handler=chains.chat,
@@ -126,11 +136,19 @@ def build_world(lasting: Lasting, loaded: Loaded, old: World | None) -> World:
         loaded_at=time(),
         cache=lasting.cache,
         reports=open_reports(config, lasting.reading_room),
+        picture=lasting.picture,
     )
     return World(config, surface, providers)
 
 
+def _warn(loaded: Loaded) -> None:
+    for warning in loaded.warnings:
+        _logger.warning("config: %s", warning)
+
+
 def _limiter(lasting: Lasting, config: Config) -> Limiter | None:
+    if lasting.claims is not None:
+        return None
     limits = limits_of(config)
     lasting.meters.adapt(limits)
     return Limiter(lasting.meters, limits, lasting.metrics) if limits else None
@@ -152,4 +170,32 @@ def _spending(lasting: Lasting, config: Config, scales: Mapping[str, Scale], cac
     lasting.quotas.adapt(terms)
     lasting.grants.advance(time())
     parts = lasting.quotas, lasting.grants, scales, lasting.journal, lasting.metrics, time, cached
-    return Spending(*parts) if terms else None
+    return Spending(*parts) if terms and lasting.claims is None else None
+
+
+def _claims(
+    lasting: Lasting,
+    config: Config,
+    scales: Mapping[str, Scale],
+    cached: Container[str],
+    intent_of: Callable[[Call], Intent],
+) -> Claims | None:
+    if lasting.claims is None:
+        return None
+    limits, away = limits_of(config), config.state.away
+    grant = float(away.grant) if away.quotas == "grant" else None
+    return Claims(
+        store=lasting.claims,
+        share=Share(lasting.meters, limits, lasting.allotments, grant, lasting.replicas, lasting.metrics),
+        rates=rates_of(limits),
+        meters=lasting.meters,
+        quotas=lasting.quotas,
+        grants=lasting.grants,
+        scales=scales,
+        calendar=lasting.calendar,
+        journal=lasting.journal,
+        intent_of=intent_of,
+        metrics=lasting.metrics,
+        wall_clock=time,
+        cached=cached,
+    )

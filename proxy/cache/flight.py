@@ -150,9 +150,9 @@ class Flight:
         self._landed(self)
         self._over(self)
 
-    def _cover(self, call: Call, more_tokens: int) -> bool:
+    async def _cover(self, call: Call, more_tokens: int) -> bool:
         payer = next(iter(self._riders.values()), None)
-        return payer is None or payer.cover is None or payer.cover(call, more_tokens)
+        return payer is None or payer.cover is None or await payer.cover(call, more_tokens)
 
     # -- who pays --
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -190,8 +191,15 @@ def _call_for(riders: list[_Rider]) -> Call:
     call = Call(first.id, first.request_id, latest, {}, request, first.model, first.principal)
     covers = [rider.call.cover for rider in riders if rider.call.cover is not None]
     if covers:
-        call.cover = lambda call, more_tokens: all(cover(call, more_tokens) for cover in covers)
+        call.cover = partial(_cover, covers)
     return call
+
+
+async def _cover(covers: Sequence[Callable[[Call, int], Awaitable[bool]]], call: Call, more_tokens: int) -> bool:
+    for cover in covers:
+        if not await cover(call, more_tokens):
+            return False
+    return True
 
 
 def _may_be_of_one(error: GatewayError) -> bool:

@@ -63,22 +63,23 @@ class Bookkeeper:
 
     def intend(self, call: Call) -> None:
         """A provider is about to be asked."""
-        if self._journal is None:
-            return
+        if self._journal is not None:
+            self._journal.intend(self.intent_of(call))
+
+    def intent_of(self, call: Call) -> Intent:
+        """What is written down of it then."""
         scale = self._scales[call.model]
         input_tokens, output_tokens = scale.tokens(call)
-        self._journal.intend(
-            Intent(
-                call.id,
-                call.request_id,
-                round(call.began_at * 1000),
-                self._payer(call),
-                call.model,
-                call.request.stream,
-                scale.ceiling.nusd(input_tokens, output_tokens, call.began_at),
-                input_tokens,
-                output_tokens,
-            )
+        return Intent(
+            call.id,
+            call.request_id,
+            round(call.began_at * 1000),
+            self._payer(call),
+            call.model,
+            call.request.stream,
+            scale.ceiling.nusd(input_tokens, output_tokens, call.began_at),
+            input_tokens,
+            output_tokens,
         )
 
     async def _record(self, call: Call) -> None:
@@ -101,7 +102,9 @@ class Bookkeeper:
             tokens += one.tokens
         call.booked_nusd = nusd
         payer, token = entry.payer, 0 if self._journal is None else self._journal.settle(entry)
-        self._quotas.settled(payer.team, payer.key_name, call.model, call.counted_at, nusd, tokens)
+        claim = call.claim
+        if claim is None or not claim.settle(call, nusd, tokens):
+            self._quotas.settled(payer.team, payer.key_name, call.model, call.counted_at, nusd, tokens)
         return token
 
     def _payer(self, call: Call) -> Payer:

@@ -116,7 +116,7 @@ class Engine:
                 if quest.is_repeated and not await self._may_retry(quest, first.target, now):
                     return failure
                 self._note_failover(quest, failure, first.target)
-            if call.attempts and not _is_covered(quest):
+            if call.attempts and not await _is_covered(quest):
                 return failure or nobody(facts, plan.excluded, None)
             call.strategy = plan.strategy
             if model.is_hedged and quest.request.stream and not quest.request.text_so_far:
@@ -174,12 +174,14 @@ class Engine:
         """As `_attempt`, but a second target may be asked too while the first one is silent."""
         call, sent_at, begun = quest.call, self._clock(), len(quest.call.attempts)
 
-        def backup() -> tuple[Coroutine[Any, Any, Won | UpstreamFailure] | None, float | None]:
+        async def backup() -> tuple[Coroutine[Any, Any, Won | UpstreamFailure] | None, float | None]:
             if len(call.attempts) >= quest.max_attempts:
                 return None, None
             second, again_s = self._router.hedge(quest.facts, first, sent_at, self._clock(), self._rng)
-            if second is None or not _is_covered(quest):
+            if second is None or not await _is_covered(quest):
                 return None, again_s
+            if call.attempts[begun].waited_s is not None:  # the first one has ended while room was asked for
+                return None, None
             return start(second.target, "hedge"), None
 
         def start(target: Target, role: Role | None = None) -> Coroutine[Any, Any, Won | UpstreamFailure]:
@@ -268,10 +270,10 @@ class Engine:
         )
 
 
-def _is_covered(quest: Quest) -> bool:
+async def _is_covered(quest: Quest) -> bool:
     """Is what one more attempt may cost within its quotas? What is sent to rescue an answer is longer."""
     call = quest.call
-    return call.cover is None or call.cover(call, quest.request.size_bytes - call.request.size_bytes)
+    return call.cover is None or await call.cover(call, quest.request.size_bytes - call.request.size_bytes)
 
 
 def _role_in(quest: Quest) -> Role:

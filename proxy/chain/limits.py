@@ -21,19 +21,19 @@ from limits.storage.base import MovingWindowSupport
 from limits.strategies import MovingWindowRateLimiter
 
 from proxy.accounting import Hold, Lengths, Limits, Meter, MeterName, Shortage, Window, shortage
-from proxy.call import Answer, Call, Handler
+from proxy.call import Answer, Call, Handler, Principal
 from proxy.chain.facts import input_tokens_of, output_cap_of
 from proxy.errors import BooksFull, ClientGone, QuotaSpent, RateLimited
 from proxy.observe import Metrics
 
 #: Nobody knows when one of the calls at once will have ended.
 _NEXT_TRY_S: Final = 1.0
-_REQUEST_HEADERS: Final = (
+REQUEST_HEADERS: Final = (
     b"x-ratelimit-limit-requests",
     b"x-ratelimit-remaining-requests",
     b"x-ratelimit-reset-requests",
 )
-_TOKEN_HEADERS: Final = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
+TOKEN_HEADERS: Final = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
 _WHAT: Final = {"rpm": "requests a minute", "tpm": "tokens a minute", "concurrency": "calls at once"}
 
 
@@ -162,15 +162,25 @@ class Limiter:
         """Reserve, then go on. Raises RateLimited."""
         principal = call.principal
         if principal is not None:
-            gate = self._keys.get((principal.team, principal.key_name)) or self._teams.get(principal.team)
-            if gate is not None:
-                hold = self._enter(call, gate, principal.team)
+            hold = self.enter(call, principal)
+            if hold is not None:
                 try:
                     return await next(call)
                 except (QuotaSpent, BooksFull):
-                    hold.cancel(self._meters.clock())
+                    self.cancel(hold)
                     raise
         return await next(call)
+
+    def enter(self, call: Call, principal: Principal) -> Hold | None:
+        """Reserve what its key's calls must; None: there are no limits. Given back when the call is over. Raises
+        RateLimited.
+        """
+        gate = self._keys.get((principal.team, principal.key_name)) or self._teams.get(principal.team)
+        return None if gate is None else self._enter(call, gate, principal.team)
+
+    def cancel(self, hold: Hold) -> None:
+        """It was refused for something else, and has used nothing."""
+        hold.cancel(self._meters.clock())
 
     def _enter(self, call: Call, gate: _Gate, team: str) -> Hold:
         """One step of the event loop, nothing is awaited: what is checked here is still so when it is taken."""
@@ -178,9 +188,8 @@ class Limiter:
         call.rate_headers = partial(_headers, gate, self._meters.clock)
         lengths, tokens = None, 0
         if gate.tokens:
-            request = call.request
             lengths = self._meters.lengths(team, call.model)
-            tokens = input_tokens_of(request) + lengths.expect(output_cap_of(request.body), request.n)
+            tokens = tokens_of(call, lengths)
         for meter in gate.meters:
             if not meter.has_room(tokens, now):
                 raise self._refuse(call, gate, team, tokens, now)
@@ -199,29 +208,47 @@ class Limiter:
         hold.leave()
         if lengths is None:
             return
-        usage = call.usage
-        if usage is not None:
-            hold.settle(usage.input_tokens + usage.output_tokens, self._meters.clock())
-            if call.error is None and call.request.n:  # embeddings have no length
-                lengths.learn(usage.output_tokens, call.request.n)
-        elif call.answered is None and not (call.attempts and call.error == ClientGone.kind):
-            hold.settle(0, self._meters.clock())  # nobody answered; a fixed or a cached answer used nothing either
-        # Else a provider was at work and did not say how much it was: what was reserved stands.
+        used_tokens = tokens_used(call, lengths)
+        if used_tokens is not None:
+            hold.settle(used_tokens, self._meters.clock())
 
     def _refuse(self, call: Call, gate: _Gate, team: str, tokens: int, now: float) -> RateLimited:
         short = shortage(gate.meters, tokens, now)
         assert short is not None, "a call is refused for a reason"
-        call.limited_by = short.name
-        self._metrics.limit_refused(team, short.name)
-        wait_s = _NEXT_TRY_S if short.wait_s is None else short.wait_s
-        error = RateLimited(_message(short, tokens, wait_s))
-        error.type = "tokens" if short.limit == "tpm" else "requests"
-        error.retry_after_s = wait_s
-        return error
+        return refuse(call, team, short, tokens, self._metrics)
+
+
+def tokens_of(call: Call, lengths: Lengths) -> int:
+    """What a call is expected to take of its tokens a minute."""
+    request = call.request
+    return input_tokens_of(request) + lengths.expect(output_cap_of(request.body), request.n)
+
+
+def tokens_used(call: Call, lengths: Lengths) -> int | None:
+    """What a call that is over has used of them; None: what was reserved stands. Learns how long its answer was."""
+    usage = call.usage
+    if usage is not None:
+        if call.error is None and call.request.n:  # embeddings have no length
+            lengths.learn(usage.output_tokens, call.request.n)
+        return usage.input_tokens + usage.output_tokens
+    if call.answered is None and not (call.attempts and call.error == ClientGone.kind):
+        return 0  # nobody answered; a fixed or a cached answer used nothing either
+    return None  # a provider was at work and did not say how much it was
+
+
+def refuse(call: Call, team: str, short: Shortage, tokens: int, metrics: Metrics) -> RateLimited:
+    """The refusal of a call that was expected to take so many tokens; counted."""
+    call.limited_by = short.name
+    metrics.limit_refused(team, short.name)
+    wait_s = _NEXT_TRY_S if short.wait_s is None else short.wait_s
+    error = RateLimited(_message(short, tokens, wait_s))
+    error.type = "tokens" if short.limit == "tpm" else "requests"
+    error.retry_after_s = wait_s
+    return error
 
 
 def _message(short: Shortage, tokens: int, wait_s: float) -> str:
-    text = f"Your {short.meter.whose}'s limit on {_WHAT[short.limit]} is reached: {short.size:,}."
+    text = f"Your {short.whose}'s limit on {_WHAT[short.limit]} is reached: {short.size:,}."
     if short.wait_s is None:
         return f"{text} Wait until one of them has ended, or ask whoever runs this gateway for a higher limit."
     if short.limit == "tpm":
@@ -236,7 +263,7 @@ def _headers(gate: _Gate, clock: Callable[[], float]) -> list[tuple[bytes, bytes
     """`x-ratelimit-*` as it is now, each of the limit that leaves less: the team's, or the key's."""
     now = clock()
     headers: list[tuple[bytes, bytes]] = []
-    for windows, (limit, remaining, reset) in ((gate.requests, _REQUEST_HEADERS), (gate.tokens, _TOKEN_HEADERS)):
+    for windows, (limit, remaining, reset) in ((gate.requests, REQUEST_HEADERS), (gate.tokens, TOKEN_HEADERS)):
         if windows:
             window, left = windows[0], windows[0].remaining(now)
             for other in windows[1:]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from math import ceil
-from typing import Final
+from typing import Final, Protocol
 
 from proxy.accounting import Allowance, Ceiling, Quotas, Raise, Reserve
 from proxy.accounting.usd import USD
@@ -86,7 +86,7 @@ class Spending:
     def _enter(self, call: Call, team: str, key_name: str, now_s: float) -> None:
         """One step of the event loop, nothing is awaited: what is checked here is still so when it is taken."""
         if self._journal is not None and not self._journal.has_room:
-            raise BooksFull("This gateway cannot record what calls cost just now, so calls with a quota have to wait.")
+            raise books_full()
         exempt: Allowance | None = None
         while True:
             allowances = self._quotas.gate(team, key_name, call.model)
@@ -101,50 +101,68 @@ class Spending:
             down = None if isinstance(call.request, EmbeddingsRequest) else short.terms.downgrade_to
             if down is None or exempt is not None:
                 amount = nusd if short.terms.unit == "usd" else tokens
+                refusal = partial(refuse, call, team, short, amount, now_s, self._quotas, self._metrics)
                 if call.model in self._cached and _leaves_cache(allowances, nusd, tokens, exempt):
-                    call.unpaid = partial(self._refuse, call, short, team, amount, now_s)
+                    call.unpaid = refusal
                     return
-                raise self._refuse(call, short, team, amount, now_s)
+                raise refusal()
             exempt = short
             if call.model != down:
                 call.downgraded_from, call.model = call.model, down
         call.closing.callback(reserve.release)
         call.on_last_byte.append(reserve.release)
-        bound = partial(self._bound, scale.ceiling, input_tokens, output_tokens)
-        call.cover = _Spend(reserve, bound, exempt).cover
+        bound = partial(bound_of, scale.ceiling, self._wall_clock, input_tokens, output_tokens)
+        call.cover = Cover(reserve, bound, exempt).cover
 
-    def _bound(self, ceiling: Ceiling, input_tokens: int, output_tokens: int, more_tokens: int) -> tuple[int, int]:
-        """Nano-dollars and tokens of one more attempt at most, with so many tokens of input more."""
-        input_tokens += more_tokens
-        return ceiling.nusd(input_tokens, output_tokens, self._wall_clock()), input_tokens + output_tokens
 
-    def _refuse(self, call: Call, short: Allowance, team: str, amount: int, now_s: float) -> QuotaSpent:
-        terms = short.terms
-        call.limited_by = terms.name
-        self._metrics.limit_refused(team, terms.name)
-        whose = "team" if len(terms.owner) == 1 else "key"
-        text = f"Your {whose}'s quota of {_amount(short.size, terms.unit)} per {terms.per}"
-        if terms.models is not None:
-            text += f" for {', '.join(sorted(terms.models))}"
-        if short.used + amount <= short.size:
-            error = QuotaSpent(
-                f"{text} is nearly spent: calls that are under way have reserved the rest of it. Try again in a moment."
-            )
-            error.retry_after_s, error.should_retry = _NEXT_TRY_S, True
-            return error
-        if amount > short.size:  # whoever asks for too much does not spend it: nobody is told, and waiting is no use
-            return QuotaSpent(
-                f"{text} is smaller than what this call may take, {_amount(amount, terms.unit)}; a smaller "
-                "'max_tokens' takes less, and whoever runs this gateway can raise the quota."
-            )
-        self._quotas.spent(short)
-        left = _amount(max(0, short.size - short.used), terms.unit)
+def bound_of(
+    ceiling: Ceiling, wall_clock: Callable[[], float], input_tokens: int, output_tokens: int, more_tokens: int
+) -> tuple[int, int]:
+    """Nano-dollars and tokens of one more attempt at most, with so many tokens of input more."""
+    input_tokens += more_tokens
+    return ceiling.nusd(input_tokens, output_tokens, wall_clock()), input_tokens + output_tokens
+
+
+def books_full() -> BooksFull:
+    """The refusal while the disk takes nothing."""
+    return BooksFull("This gateway cannot record what calls cost just now, so calls with a quota have to wait.")
+
+
+def refuse(
+    call: Call, team: str, short: Allowance, amount: int, now_s: float, quotas: Quotas, metrics: Metrics
+) -> QuotaSpent:
+    """The refusal of a call that may come to so much, which this quota has no room for; counted, and told."""
+    terms = short.terms
+    call.limited_by = terms.name
+    metrics.limit_refused(team, terms.name)
+    text = describe(short)
+    if short.used + amount <= short.size:
         error = QuotaSpent(
-            f"{text} has too little left: {left}, and this call may take {_amount(amount, terms.unit)}; a smaller "
-            "'max_tokens' takes less. There is more when the period ends, and whoever runs this gateway can raise it."
+            f"{text} is nearly spent: calls that are under way have reserved the rest of it. Try again in a moment."
         )
-        error.retry_after_s = max(1.0, float(ceil(short.end_s - now_s)))
+        error.retry_after_s, error.should_retry = _NEXT_TRY_S, True
         return error
+    if amount > short.size:  # whoever asks for too much does not spend it: nobody is told, and waiting is no use
+        return QuotaSpent(
+            f"{text} is smaller than what this call may take, {_amount(amount, terms.unit)}; a smaller "
+            "'max_tokens' takes less, and whoever runs this gateway can raise the quota."
+        )
+    quotas.spent(short)
+    left = _amount(max(0, short.size - short.used), terms.unit)
+    error = QuotaSpent(
+        f"{text} has too little left: {left}, and this call may take {_amount(amount, terms.unit)}; a smaller "
+        "'max_tokens' takes less. There is more when the period ends, and whoever runs this gateway can raise it."
+    )
+    error.retry_after_s = max(1.0, float(ceil(short.end_s - now_s)))
+    return error
+
+
+def describe(allowance: Allowance) -> str:
+    """A quota as refusals begin: `Your team's quota of $500.00 per month`."""
+    terms = allowance.terms
+    whose = "team" if len(terms.owner) == 1 else "key"
+    text = f"Your {whose}'s quota of {_amount(allowance.size, terms.unit)} per {terms.per}"
+    return text if terms.models is None else f"{text} for {', '.join(sorted(terms.models))}"
 
 
 def _leaves_cache(allowances: Sequence[Allowance], nusd: int, tokens: int, exempt: Allowance | None) -> bool:
@@ -155,20 +173,27 @@ def _leaves_cache(allowances: Sequence[Allowance], nusd: int, tokens: int, exemp
     )
 
 
-class _Spend:
+class Reserved(Protocol):
+    """See `proxy.accounting.Reserve`."""
+
+    def extend(self, nusd: int, tokens: int, exempt: Allowance | None = None) -> Allowance | None: ...
+
+
+class Cover:
     """What a call has reserved so far, and what one more attempt adds."""
 
     __slots__ = ("_bound", "_covered", "_exempt", "_reserve")
 
     def __init__(
-        self, reserve: Reserve, bound: Callable[[int], tuple[int, int]], exempt: Allowance | None = None
+        self, reserve: Reserved, bound: Callable[[int], tuple[int, int]], exempt: Allowance | None = None
     ) -> None:
+        """`bound` gives nano-dollars and tokens of one more attempt at most, with so many tokens of input more."""
         self._reserve = reserve
         self._bound = bound
         self._exempt = exempt
         self._covered = 1  # attempts that may be billed
 
-    def cover(self, call: Call, more_tokens: int) -> bool:
+    async def cover(self, call: Call, more_tokens: int) -> bool:
         """See `Call.cover`: attempts that surely cost nothing need none."""
         wanted = 1 + sum(one.may_cost for one in call.attempts)
         while self._covered < wanted:

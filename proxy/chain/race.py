@@ -17,7 +17,7 @@ Pause = Callable[[float], Awaitable[None]]
 
 async def race(
     first: Coroutine[Any, Any, T],
-    backup: Callable[[], tuple[Coroutine[Any, Any, T] | None, float | None]],
+    backup: Callable[[], Awaitable[tuple[Coroutine[Any, Any, T] | None, float | None]]],
     is_won: Callable[[T], bool],
     closing: Closing,
     pause: Pause,
@@ -32,7 +32,7 @@ async def race(
     ended: list[T] = []
     broken: BaseException | None = None
     try:
-        second, wait_s = backup()
+        second, wait_s = await backup()
         while True:
             if second is not None:
                 running.append(_start(second, closing))
@@ -52,7 +52,7 @@ async def race(
                     raise broken
                 return ended[-1], tuple(ended[:-1])
             if wait_s is not None:
-                second, wait_s = backup()
+                second, wait_s = await backup()
     finally:
         for runner in running:
             runner.cancel()

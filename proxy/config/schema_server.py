@@ -125,7 +125,7 @@ class AwayConfig(Section):
 
 
 class StateConfig(Section):
-    """Where counters, budgets and the ledger live. Read once, at start, but for `retain`."""
+    """Where counters, budgets and the ledger live. Read once, at start, but for `retain` and `away`."""
 
     url: Annotated[UrlWithUser, AfterValidator(_state_url)] = Field(
         "sqlite:///waystation.db", repr=False, description="Database: sqlite:///FILE or redis://HOST:PORT/DB."

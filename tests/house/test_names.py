@@ -23,6 +23,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "proxy/cli/serve.py": "signals, ports and exit codes need a real process: tests/integration/",
     "proxy/providers/base.py": "protocols and one value",
     "proxy/state/base.py": "protocols and the values they speak of; tested with the store that keeps to them",
+    "proxy/state/claims.py": "the same",
     "proxy/state/registry.py": "the same",
     "proxy/state/cache_rows.py": "the same",
     "proxy/providers/transport/connections.py": "one test body for both transports: transport/test_body.py",

@@ -30,3 +30,8 @@ def test_a_quota_counts_the_calls_that_it_says() -> None:
     assert not of_team.covers("any", "c")
     assert of_key.covers("k", "c")
     assert not of_key.covers("other", "c")
+
+
+def test_a_counter_is_called_by_unit_key_and_models() -> None:
+    assert QuotaTerms(("t",), "usd", 1, "day", frozenset({"b", "a"})).counter == "usd\n\na\nb"
+    assert QuotaTerms(("t", "k"), "tokens", 1, "day").counter == "tokens\nk"

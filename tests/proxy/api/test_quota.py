@@ -1,8 +1,15 @@
 import asyncio
+from asyncio import to_thread
+from collections.abc import Sequence
+from dataclasses import replace
 from time import time
+from types import SimpleNamespace
 
+import orjson
 import pytest
 
+from proxy.api.quota import QuotaEndpoint
+from proxy.state import StateAway, Use
 from tests.gateways import ADMIN_KEY, CONFIG, KEY, OTHER_KEY, VIEWER_KEY, Rig, chat_body
 
 QUOTAS = CONFIG.replace(
@@ -78,3 +85,32 @@ async def test_a_period_ends_where_nobody_calls(monkeypatch: pytest.MonkeyPatch)
     await asyncio.sleep(0)
     assert value("llm_quota_used_ratio", {"team": "search"}) == 0
     await rig.gateway.aclose()
+
+
+class Together:
+    """A picture of what many processes count."""
+
+    def __init__(self, *uses: Use) -> None:
+        self.uses = uses
+
+    async def used_in(self, teams: Sequence[str], begin_s: float) -> Sequence[Use]:
+        assert teams == ["search", "sales"]
+        if not self.uses:
+            raise StateAway("away")
+        return self.uses
+
+
+@pytest.mark.parametrize("counted", [2, 3, None])
+async def test_where_many_processes_count_their_counters_are_compared_with_the_books(counted: int | None) -> None:
+    booked = Use("search", "ci", "chat", 2, 30, 10**9)
+    reports = SimpleNamespace(
+        reporter=SimpleNamespace(books=SimpleNamespace(use=lambda span: [booked])), room=SimpleNamespace(ask=to_thread)
+    )
+    picture = Together(*(() if counted is None else (booked._replace(calls=counted),)))
+    surface = replace(Rig(QUOTAS).gateway.surface, reports=reports, picture=picture)  # type: ignore[arg-type]
+    request = SimpleNamespace(
+        state=SimpleNamespace(headers={b"authorization": f"Bearer {VIEWER_KEY}".encode()}), query_params={}
+    )
+    answer = await QuotaEndpoint(SimpleNamespace(surface=surface)).of_all(request)  # type: ignore[arg-type]
+    check = orjson.loads(answer.body)["check"]
+    assert (check and check["agree"]) == (None if counted is None else counted == 2)

@@ -262,12 +262,19 @@ async def _some() -> AsyncIterator[bytes]:
 async def test_what_one_more_attempt_costs_is_for_the_payer_to_cover() -> None:
     trip = Trip()
     assert trip.flight.call.cover is not None
-    assert trip.flight.call.cover(trip.flight.call, 0), "who has no quota minds nothing"
+    assert await trip.flight.call.cover(trip.flight.call, 0), "who has no quota minds nothing"
     second = await trip.follower()
-    trip.first.cover, second.cover = lambda call, more: False, lambda call, more: call is trip.flight.call
-    assert not trip.flight.call.cover(trip.flight.call, 0)
+
+    async def cover_none(call: Call, more_tokens: int) -> bool:
+        return False
+
+    async def cover_it(call: Call, more_tokens: int) -> bool:
+        return call is trip.flight.call
+
+    trip.first.cover, second.cover = cover_none, cover_it
+    assert not await trip.flight.call.cover(trip.flight.call, 0)
     await trip.first.closing.aclose()
-    assert trip.flight.call.cover(trip.flight.call, 0)
+    assert await trip.flight.call.cover(trip.flight.call, 0)
     await second.closing.aclose()
 
 

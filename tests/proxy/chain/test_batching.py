@@ -418,7 +418,7 @@ async def test_a_second_attempt_must_be_covered_by_each() -> None:
     calls = [an_embeddings_call(text) for text in "abc"]
     asked: list[Call] = []
 
-    def cover(call: Call, more_tokens: int) -> bool:
+    async def cover(call: Call, more_tokens: int) -> bool:
         asked.append(call)
         return len(asked) == 1
 
@@ -429,7 +429,7 @@ async def test_a_second_attempt_must_be_covered_by_each() -> None:
     await turn()
     batch = rig.asked[1]
     assert batch.cover is not None
-    assert not batch.cover(batch, 0)
+    assert not await batch.cover(batch, 0)
     assert asked == [batch, batch]
     rig.gates[1].set()
     await asyncio.gather(*tasks)

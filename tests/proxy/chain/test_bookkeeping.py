@@ -153,3 +153,26 @@ async def test_calls_count_for_quotas_while_the_clock_is_set_back() -> None:
     settlement = rig.notes.entries[1]
     assert isinstance(settlement, Settlement)
     assert settlement.began_ms == MORNING_MS
+
+
+class Claimed:
+    """What a call holds elsewhere."""
+
+    def __init__(self, *, is_counted: bool) -> None:
+        self.is_counted = is_counted
+        self.settled: list[tuple[int, int]] = []
+
+    def settle(self, call: Call, cost_nusd: int, tokens: int) -> bool:
+        self.settled.append((cost_nusd, tokens))
+        return self.is_counted
+
+
+@pytest.mark.parametrize("is_counted", [True, False])
+async def test_what_a_call_holds_elsewhere_is_settled_once_and_counted_in_one_place(is_counted: bool) -> None:
+    rig, call = Rig(), a_call()
+    call.claim = claim = Claimed(is_counted=is_counted)
+    await rig.serve(call)
+    await call.closing.aclose()
+    assert claim.settled == [(0, 50)]
+    [one] = rig.quotas.of_team("search")
+    assert one.used == (0 if is_counted else 50)

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from proxy.call import Answer
+from proxy.call import Answer, Call
 from proxy.chain.catalogue import Catalogue
 from proxy.errors import (
     GatewayError,
@@ -228,6 +228,23 @@ async def test_a_first_attempt_that_begins_after_all_makes_the_second_needless()
     await call.closing.aclose()
     assert (slower.is_left, call.answered) == (True, call.attempts[0])
     assert hedges(bench, "lost") == 1
+
+
+async def test_a_second_attempt_is_not_made_if_the_first_has_begun_while_room_was_asked_for() -> None:
+    slow, second = Silent("a", ScriptedStream([b"data: 1\n\n"])), ScriptedProvider("b", [ScriptedStream([])])
+    bench, call = hedging(slow, second), a_call(stream=True)
+
+    async def cover(call: Call, more_tokens: int) -> bool:
+        slow.gate.set()
+        while call.attempts[0].waited_s is None:
+            await asyncio.sleep(0)
+        return True
+
+    call.cover = cover
+    _, answer = await bench.ask(call)
+    assert isinstance(answer, Answer)
+    await call.closing.aclose()
+    assert (second.asked, len(call.attempts), hedges(bench, "lost")) == ([], 1, None)
 
 
 async def test_of_two_that_begin_at_once_one_is_closed_before_the_answer_goes_out() -> None:

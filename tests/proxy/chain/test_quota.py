@@ -154,13 +154,13 @@ async def test_a_second_attempt_is_covered_only_if_the_first_may_be_billed_and_t
     assert call.cover is not None
     call.attempts.append(Attempt("a/m", "m", "a", 0.0, error="upstream_unavailable"))
     call.attempts[0].outcome = object()  # type: ignore[assignment]
-    assert call.cover(call, 0)
+    assert await call.cover(call, 0)
     assert rig.only.reserved == 200_000
     call.attempts[0].may_be_billed = True
-    assert call.cover(call, 0)
+    assert await call.cover(call, 0)
     assert rig.only.reserved == 400_000
     call.attempts.append(Attempt("a/m", "m", "a", 0.0, usage=Usage(1, 1)))
-    assert not call.cover(call, 0)
+    assert not await call.cover(call, 0)
     assert rig.only.reserved == 400_000
     await call.closing.aclose()
     assert rig.only.reserved == 0
@@ -201,7 +201,7 @@ async def test_a_stream_that_was_cut_may_be_billed_whether_or_not_it_said_so() -
     assert call.cover is not None
     call.attempts.append(Attempt("a/m", "m", "a", 0.0, error="upstream_error", produced_tokens=7))
     call.attempts[0].outcome = object()  # type: ignore[assignment]
-    assert call.cover(call, 0)
+    assert await call.cover(call, 0)
     assert rig.only.reserved == 400_000
 
 
@@ -210,8 +210,8 @@ async def test_what_is_sent_to_rescue_an_answer_is_covered_too() -> None:
     call = await rig.begin()
     assert call.cover is not None
     call.attempts.append(Attempt("a/m", "m", "a", 0.0))
-    assert not call.cover(call, 101)
-    assert call.cover(call, 100)
+    assert not await call.cover(call, 101)
+    assert await call.cover(call, 100)
     assert rig.only.reserved == 500_000
 
 
@@ -221,7 +221,7 @@ async def test_the_quota_that_sent_a_call_to_another_model_refuses_it_no_second_
     call = await rig.begin()
     assert call.cover is not None
     call.attempts.append(Attempt("a/m", "m", "a", 0.0))
-    assert call.cover(call, 0)
+    assert await call.cover(call, 0)
     assert rig.only.reserved == 400_000
 
 

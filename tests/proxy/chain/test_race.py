@@ -40,7 +40,7 @@ class Course:
         self._looks = looks
         self._pauses = asyncio.Semaphore(0)
 
-    def backup(self) -> tuple[Coroutine[Any, Any, str] | None, float | None]:
+    async def backup(self) -> tuple[Coroutine[Any, Any, str] | None, float | None]:
         if self._looks is None:
             return None, None
         self._looks -= 1

@@ -168,7 +168,7 @@ async def test_the_rest_is_asked_for_only_if_what_it_may_cost_is_covered_the_tex
     bench, call = rescuing([begun(TEXT[:20])], whole(TEXT[20:])), a_call(stream=True)
     asked: list[int] = []
 
-    def cover(call: Call, more_tokens: int) -> bool:
+    async def cover(call: Call, more_tokens: int) -> bool:
         asked.append(more_tokens)
         return False
 

@@ -1,0 +1,14 @@
+#!lua flags=allow-oom
+--#include claims
+
+-- A claim that nobody wants any more, or of which nobody knows whether it was made: free all that it holds, as if it had
+-- never been. One that comes later, from a connection that is slow to die, finds that it was given up.
+-- KEYS: TAG. ARGV: call, now ('' but in tests)
+local tag, call = KEYS[1], ARGV[1]
+local record = redis.call('GET', tag .. ':claim:' .. call)
+if record and record ~= '' then
+  free(tag, call, record, 0, true, clock(ARGV[2]))
+  return 1
+end
+redis.call('SET', tag .. ':claim:' .. call, '', 'EX', 300)
+return 0
