@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -105,10 +105,16 @@ class Output:
 class Server:
     """One `waystation serve` under test."""
 
-    def __init__(self, config: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: Path,
+        environment: Mapping[str, str],
+        arguments: Sequence[str] = ("proxy.cli", "serve", "--config"),
+    ) -> None:
+        """`arguments`: a module, and what stands before the config on its command line."""
         self.config = config
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "proxy.cli", "serve", "--config", str(config)],
+            [sys.executable, "-m", *arguments, str(config)],
             cwd=config.parent,
             env={"PATH": os.environ.get("PATH", ""), "PYTHONUNBUFFERED": "1", **environment},
             stdin=subprocess.DEVNULL,

@@ -43,7 +43,9 @@ class AdminEndpoint:
 
     async def metrics(self, request: Request) -> Response:
         """The Prometheus exposition. Open to whoever reaches the admin address: its labels are names of the config."""
-        return Response(self._desk.surface.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        metrics, crew = self._desk.surface.metrics, self._desk.crew
+        text = metrics.exposition() if crew is None else await crew.exposition(metrics)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def show_config(self, request: Request) -> Response:
         """Which config is in force, since when."""
@@ -71,6 +73,8 @@ class AdminEndpoint:
         except ConfigFaults as error:
             await record(surface, admin, "config.reload", surface.config_hash, "rejected")
             return json_response({"ok": False, "faults": [str(fault) for fault in error.faults]}, 422)
+        if self._desk.crew is not None:
+            self._desk.crew.call_for_reload()
         await record(surface, admin, "config.reload", self._desk.surface.config_hash, "" if changed else "unchanged")
         return json_response({"ok": True, "changed": changed, "config_hash": self._desk.surface.config_hash})
 

@@ -14,7 +14,7 @@ from proxy.call import Handler, Principal, RequestHeaders
 from proxy.chain import CacheState, Catalogue, Grants, History, Picture, Trace
 from proxy.config import TeamConfig
 from proxy.keyring import Admin, Keyring
-from proxy.observe import Metrics
+from proxy.observe import Crew, Metrics
 from proxy.state import Registry
 from routing import Router
 
@@ -56,10 +56,13 @@ class Surface:
 
 
 class Desk(Protocol):
-    """What the endpoints share: the surface of the hour, the exchanges under way, and whether we are going away."""
+    """What the endpoints share: the surface of the hour, the exchanges under way, whether we are going away, and who
+    serves beside us.
+    """
 
     exchanges: set[Exchange]
     draining: bool
+    crew: Crew | None  #: None: this process is the only one
 
     @property
     def surface(self) -> Surface:

@@ -33,7 +33,7 @@ from proxy.chain import (
     tell_of_end,
 )
 from proxy.config import Config, ConfigFaults, Fault, Loaded
-from proxy.observe import CallLog, Metrics
+from proxy.observe import CallLog, Crew, Metrics
 from proxy.providers import Webhook
 from routing import Fleet
 
@@ -50,9 +50,16 @@ class Gateway:
     way, the state.
     """
 
-    def __init__(self, load: Callable[[], Loaded], metrics: Metrics, log: CallLog, state: State | None = None) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Loaded],
+        metrics: Metrics,
+        log: CallLog,
+        state: State | None = None,
+        crew: Crew | None = None,
+    ) -> None:
         """`load` reads and verifies the config; it raises ConfigFaults, here as on every reload. `state`: None keeps
-        nothing.
+        nothing. `crew`: None: no other process serves beside this one.
         """
         self._load = load
         self._metrics = metrics
@@ -65,6 +72,7 @@ class Gateway:
         self._reloading = asyncio.Lock()
         self.exchanges: set[Exchange] = set()
         self.draining = False
+        self.crew = crew
         loaded = load()
         self._lasting = self._begin(loaded.config, log, state)
         metrics.watch_breakers(self._breakers)

@@ -27,10 +27,10 @@ class State:
             self.books.close()
 
 
-def open_state(config: Config) -> State:
+def open_state(config: Config, slot: int | None = None) -> State:
     """Take the state over. Blocks: as long as it takes to bring in what was left, mostly milliseconds.
 
-    Raises StateUnusable.
+    `slot`: which of several workers asks, for what each has for itself. Raises StateUnusable.
     """
     books = open_books(config.state, config.accounting)
     try:

@@ -8,55 +8,31 @@ import argparse
 import asyncio
 import gc
 import logging
-import secrets
-import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import uvloop
 
-from proxy.accounting import PriceTable
 from proxy.api import admin_face, client_face
 from proxy.app import Gateway, State, open_state
-from proxy.cli.listener import Limits, Listener, max_connections
-from proxy.config import (
-    Address,
-    Config,
-    ConfigFaults,
-    Loaded,
-    changes,
-    default_config_path,
-    detected,
-    environment,
-    load,
-    load_default,
-)
-from proxy.observe import CallLog, LineWriter, LoopLag, Metrics, choose_format, configure_logging
+from proxy.cli.listener import Listener, max_connections
+from proxy.cli.orders import Orders, drain
+from proxy.cli.protocol import Limits
+from proxy.cli.source import LastGood, Source, source_of
+from proxy.cli.welcome import welcome
+from proxy.cli.workers import CANNOT_START, MAX_WORKERS, Workers
+from proxy.config import Address, Config, ConfigFaults, changes, shared_by
+from proxy.observe import CallLog, Crew, DirectWriter, LineWriter, LoopLag, Metrics, choose_format, configure_logging
 from proxy.state import StateUnusable
 
-#: After the drain is over: how long the last error events and sockets get, in seconds.
-_LAST_WORDS_S = 2.0
-_POLL_S = 0.05
 #: How long to wait before watching the config's directory is tried again, in seconds.
 _WATCH_AGAIN_S = 5.0
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where the config comes from, and what to print about it."""
-
-    path: Path
-    load: Callable[[], Loaded]
-    client_key: str | None  #: the key of the embedded default; None for a config of the user's own
-    found: Mapping[str, str]  #: providers added from the environment, and the variable that each was found by
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -68,20 +44,22 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--demo", action="store_true", help="serve the embedded default: simulated providers, no key needed"
     )
     parser.add_argument("--port", type=int, help="listen on this port instead of server.listen's")
-    parser.add_argument("--workers", type=int, choices=[1], metavar="N", help="this version serves with one worker")
+    parser.add_argument(
+        "--workers", type=_workers, metavar="N", help="serve with N processes instead of server.workers"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop; 0 after a clean stop, 1 if it could not start."""
-    source = _source(args.config)
+    source = source_of(args.config)
     try:
-        config = source.load().config
-    except ConfigFaults as error:
+        good = LastGood(source)
+        workers = count_workers(good.loaded.config, args.workers)
+        listening = bind(good.loaded.config, args.port)
+    except (ConfigFaults, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
-    try:
-        listening = _bind(config, args.port)
     except OSError as error:
         print(
             f"waystation: {error}. Is another server running there? Choose another address: --port or server.listen "
@@ -89,35 +67,62 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
+    if workers > 1:
+        return serve_with_workers(source, good, listening, partial(count_workers, override=args.workers), open_state)
+    config = good.loaded.config
     try:
         state = open_state(config)
     except StateUnusable as error:
         print(f"waystation: {error}", file=sys.stderr)
         return 1
     with closing(state):
-        uvloop.run(_serve(source, listening, state))
+        uvloop.run(_serve(good.source(), config, listening, state, None))
     return 0
 
 
-def _source(path: Path | None) -> Source:
-    table = PriceTable()
-    if path is not None:
-        return Source(path, lambda: load(path, environment(), has_price=_known_now(table)), None, {})
-    environ = environment()
-    key = environ.get("WAYSTATION_KEY") or f"sk-way-{secrets.token_urlsafe(24)}"
-    found = detected(environ).found
-
-    def load_embedded() -> Loaded:
-        return load_default({**environment(), "WAYSTATION_KEY": key}, _known_now(table))
-
-    return Source(default_config_path(), load_embedded, key, found)
+def count_workers(config: Config, override: int | None) -> int:
+    """How many processes serve. Raises ValueError, with what to do, if they could not share the state."""
+    workers = config.server.workers if override is None else override
+    fault = shared_by(workers, config.state.url)
+    if fault is not None:
+        raise ValueError(f"waystation: {workers} workers: {fault.message} ({fault.hint})")
+    return workers
 
 
-def _known_now(table: PriceTable) -> Callable[[Mapping[str, object], str], bool]:
-    return partial(table.knows, at=datetime.now(UTC))
+def serve_with_workers(
+    source: Source,
+    good: LastGood,
+    listening: list[socket.socket],
+    count: Callable[[Config], int],
+    open_a_state: Callable[[Config, int], State],
+) -> int:
+    """Serve with several processes; gives the exit code. `open_a_state`: what each worker keeps its state in."""
+    configure_logging(DirectWriter(2), choose_format(good.loaded.config.server.log.format))
+
+    def work(crew: Crew) -> int:
+        config = good.loaded.config
+        try:
+            state = open_a_state(config, crew.slot)
+        except StateUnusable as error:
+            _logger.error("%s", error)
+            return CANNOT_START
+        with closing(state):
+            uvloop.run(_serve(good.source(), config, listening, state, crew))
+        return 0
+
+    def announce(workers: int) -> None:
+        print(welcome(source, good.loaded.config, listening, workers), flush=True)
+
+    return Workers(good, listening, count, work, announce).run()
 
 
-def _bind(config: Config, port: int | None) -> list[socket.socket]:
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_WORKERS:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to {MAX_WORKERS}")
+    return int(text)
+
+
+def bind(config: Config, port: int | None) -> list[socket.socket]:
     """Open the listening sockets: the clients', then the operators' if there is one. Raises OSError naming the
     address.
     """
@@ -135,70 +140,71 @@ def _bind(config: Config, port: int | None) -> list[socket.socket]:
     return sockets
 
 
-async def _serve(source: Source, sockets: list[socket.socket], state: State) -> None:
+async def _serve(source: Source, config: Config, sockets: list[socket.socket], state: State, crew: Crew | None) -> None:
     metrics = Metrics()
     writer = LineWriter(2, metrics.lines_dropped)
-    log_format = choose_format(source.load().config.server.log.format)
-    configure_logging(writer, log_format)
-    gateway = Gateway(source.load, metrics, CallLog(writer, log_format), state)
+    log_format = choose_format(config.server.log.format)
+    configure_logging(writer, log_format, None if crew is None else crew.slot)
+    gateway = Gateway(source.load, metrics, CallLog(writer, log_format), state, crew)
     gateway.start()
-    listeners = _listeners(gateway, sockets)
+    listeners = _listeners(gateway, sockets, crew)
     lag = LoopLag(metrics, asyncio.get_running_loop())
     running = [asyncio.create_task(listener.run_until_stopped()) for listener in listeners]
     while not all(listener.started for listener in listeners):
         await asyncio.sleep(0.005)
-    orders = _Orders(gateway)
-    reloader = asyncio.create_task(_reload_on_change(gateway, source.path))
-    _print_welcome(source, gateway, sockets)
+    orders = Orders(gateway, listeners, partial(_reload, gateway))
+    asides = [asyncio.create_task(_reload_on_change(gateway, source.path))]
+    if crew is None:
+        orders.take_signals()
+        print(welcome(source, gateway.config, sockets), flush=True)
     # What lives as long as the process is of no interest to the collector, and young objects are plenty here.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     # How long a thread may keep the loop from going on: by default it is 5 ms, each time that the loop reads or writes.
     sys.setswitchinterval(0.001)
+    if crew is not None:
+        asides += _join(crew, gateway, metrics, orders, listeners[0])
 
     await orders.stop.wait()
-    await _drain(gateway, listeners[0], orders.hurry)
+    await drain(gateway, listeners[0], orders.hurry)
     # The operators' address goes last: the end of a drain is worth watching.
     for listener in listeners[1:]:
         listener.should_exit = listener.force_exit = True
     await asyncio.gather(*running)
-    reloader.cancel()
-    await asyncio.gather(reloader, *orders.reloads, return_exceptions=True)
+    for task in asides:
+        task.cancel()
+    await asyncio.gather(*asides, *orders.reloads, return_exceptions=True)
     lag.stop()
     await gateway.aclose()
+    if crew is not None:
+        crew.publish_now(metrics)
     _logger.info("stopped")
     writer.close()
 
 
-class _Orders:
-    """What signals tell a running gateway to do."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self.stop = asyncio.Event()  #: stop listening and drain
-        self.hurry = asyncio.Event()  #: stop waiting for calls in flight
-        self.reloads: set[asyncio.Task[None]] = set()
-        self._gateway = gateway
-        loop = asyncio.get_running_loop()
-        # Somebody at the terminal wants it to stop; an orchestrator must first be seen to send no more.
-        loop.add_signal_handler(signal.SIGINT, lambda: self._on_stop(0.0))
-        loop.add_signal_handler(signal.SIGTERM, lambda: self._on_stop(gateway.config.server.drain_delay_s))
-        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
-
-    def _on_stop(self, delay_s: float) -> None:
-        if self._gateway.draining:  # asked twice: no more patience
-            self.stop.set()
-            self.hurry.set()
-        self._gateway.draining = True
-        asyncio.get_running_loop().call_later(delay_s, self.stop.set)
-
-    def _on_hangup(self) -> None:
-        task = asyncio.create_task(_reload(self._gateway))
-        self.reloads.add(task)
-        task.add_done_callback(self.reloads.discard)
+def _join(
+    crew: Crew, gateway: Gateway, metrics: Metrics, orders: Orders, listener: Listener
+) -> list[asyncio.Task[None]]:
+    """Take a worker's place among its siblings; gives what is to be cancelled at its end."""
+    orders.follow(crew)
+    tasks = [
+        asyncio.create_task(crew.beat(lambda: (len(gateway.exchanges), listener.connections), orders.reload)),
+        asyncio.create_task(crew.publish(metrics)),
+    ]
+    for task in tasks:
+        task.add_done_callback(_tell_of_end)
+    crew.publish_now(metrics)
+    crew.begin()
+    return tasks
 
 
-def _listeners(gateway: Gateway, sockets: list[socket.socket]) -> list[Listener]:
+def _tell_of_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _logger.error("this worker tells the others no more how it fares", exc_info=error)
+
+
+def _listeners(gateway: Gateway, sockets: list[socket.socket], crew: Crew | None) -> list[Listener]:
     server = gateway.config.server
     limits = Limits(
         server.header_timeout_s,
@@ -206,28 +212,8 @@ def _listeners(gateway: Gateway, sockets: list[socket.socket]) -> list[Listener]
         server.client_write_timeout_s,
         max_connections(server.max_connections),
     )
-    faces = [client_face(gateway), admin_face(gateway, gateway)]
-    return [Listener(face, sock, limits) for face, sock in zip(faces, sockets, strict=False)]
-
-
-async def _drain(gateway: Gateway, listener: Listener, forced: asyncio.Event) -> None:
-    """Take no more calls, let those in flight finish, and end the rest with an error they can retry on."""
-    drain_s = gateway.config.server.drain_s
-    _logger.info("draining: %d calls in flight, for at most %g s", len(gateway.exchanges), drain_s)
-    listener.should_exit = True
-    if not await _emptied(gateway, drain_s, forced):
-        _logger.warning("drain is over: %d calls were ended", gateway.stop_exchanges())
-        await _emptied(gateway, _LAST_WORDS_S, asyncio.Event())
-    listener.force_exit = True
-
-
-async def _emptied(gateway: Gateway, within_s: float, forced: asyncio.Event) -> bool:
-    deadline = asyncio.get_running_loop().time() + within_s
-    while gateway.exchanges:
-        if asyncio.get_running_loop().time() >= deadline or forced.is_set():
-            return False
-        await asyncio.sleep(_POLL_S)
-    return True
+    faces = [(client_face(gateway), crew), (admin_face(gateway, gateway), None)]
+    return [Listener(face, sock, limits, crew) for (face, crew), sock in zip(faces, sockets, strict=False)]
 
 
 async def _reload_on_change(gateway: Gateway, path: Path) -> None:
@@ -250,38 +236,3 @@ async def _reload(gateway: Gateway) -> None:
         return
     except Exception as error:  # the second fence: a background loop goes on, on the old world
         _logger.exception("the config could not be taken, the old one stays in force", exc_info=error)
-
-
-def _describe(provider: str, found: Mapping[str, str]) -> str:
-    return f"{provider} ({found[provider]})" if provider in found else provider
-
-
-def _print_welcome(source: Source, gateway: Gateway, sockets: list[socket.socket]) -> None:
-    host, port = sockets[0].getsockname()[:2]
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    base_url = f"http://{shown}:{port}/v1"
-    key = source.client_key or "YOUR_KEY"
-    model = next(iter(gateway.config.models), "MODEL")
-    lines = [
-        "",
-        f"  Waystation is ready at {base_url}",
-        f"  client key     {source.client_key or 'one of those under teams: in the config'}",
-        f"  config         {source.path} (a change is live at once)",
-        f"  providers      {', '.join(_describe(name, source.found) for name in gateway.config.providers)}",
-    ]
-    if len(sockets) > 1:
-        admin_host, admin_port = sockets[1].getsockname()[:2]
-        lines.append(f"  metrics        http://{admin_host}:{admin_port}/metrics")
-    lines += [
-        "",
-        f"  curl {base_url}/chat/completions -H 'Authorization: Bearer {key}' \\",
-        "    -H 'Content-Type: application/json' \\",
-        f'    -d \'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}\'',
-        "",
-        "  from openai import OpenAI",
-        f'  client = OpenAI(base_url="{base_url}", api_key="{key}")',
-        '  messages = [{"role": "user", "content": "Hello"}]',
-        f'  print(client.chat.completions.create(model="{model}", messages=messages).choices[0].message.content)',
-        "",
-    ]
-    print("\n".join(lines), flush=True)

@@ -19,6 +19,7 @@ from proxy.config.schema_providers import ProviderConfig
 from proxy.config.schema_server import AccountingConfig, RetainConfig, StateConfig
 from proxy.config.schema_teams import AdminConfig, KeyConfig, QuotaConfig, TeamConfig
 from proxy.config.schema_units import seconds_of
+from proxy.config.verify_state import shared_by
 
 __all__ = [
     "AccountingConfig",
@@ -49,5 +50,6 @@ __all__ = [
     "load",
     "load_default",
     "seconds_of",
+    "shared_by",
     "suggest",
 ]

@@ -18,7 +18,7 @@ from proxy.config.unserved import unserved
 from proxy.config.verify_cache import check_caches
 from proxy.config.verify_models import check_drops, check_objectives, suggest_model
 from proxy.config.verify_prices import HasPrice, check_prices
-from proxy.config.verify_state import check_accounting
+from proxy.config.verify_state import check_accounting, check_workers
 from proxy.config.verify_teams import check_key_limits, check_teams
 
 
@@ -42,7 +42,7 @@ def verify(data: object, has_price: HasPrice | None = None) -> list[Finding]:
         *check_accounting(root),
         *check_key_limits(_mapping(root.get("teams"))),
         *_check_keys(root),
-        *_check_workers(root),
+        *check_workers(root),
         *_check_addresses(_mapping(root.get("server"))),
         *_check_presence(root),
     ]
@@ -191,14 +191,6 @@ def _check_keys(root: Data) -> Iterator[Finding]:
                 if digest in digests:
                     yield Finding((*place, setting), "another entry has the same key")
                 digests.add(digest)
-
-
-def _check_workers(root: Data) -> Iterator[Finding]:
-    workers = _mapping(root.get("server")).get("workers")
-    if type(workers) in (int, str) and str(workers).isdecimal() and str(workers) not in ("0", "1"):
-        path: Path = ("server", "workers")
-        hint = "set workers: 1 and run more replicas behind a balancer"
-        yield Finding(path, "this version serves with one worker", hint)
 
 
 def _check_addresses(server: Data) -> Iterator[Finding]:

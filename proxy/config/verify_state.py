@@ -48,6 +48,24 @@ def check_accounting(root: Data) -> Iterator[Finding]:
                 yield Finding(("state", name), message, f"write {_FORMS[form]}")
 
 
+def check_workers(root: Data) -> Iterator[Finding]:
+    """Workers that could not share the state."""
+    workers = as_mapping(root.get("server")).get("workers")
+    if type(workers) in (int, str) and str(workers).isdecimal():
+        url = as_mapping(root.get("state")).get("url", "sqlite")
+        finding = shared_by(int(str(workers)), url)
+        if finding is not None:
+            yield finding
+
+
+def shared_by(workers: int, url: object) -> Finding | None:
+    """What is wrong with so many workers over the state at `url`; None if they can share it."""
+    if workers <= 1 or not isinstance(url, str) or not url.startswith("sqlite"):
+        return None
+    hint = 'set state.url to a Redis, such as "redis://127.0.0.1:6379/0", or workers: 1'
+    return Finding(("server", "workers"), "a SQLite file has one process: more need a state that they can share", hint)
+
+
 def _faults(url: str, form: str) -> Iterator[str]:
     """What is wrong with a URL. Its values are not repeated: one of them may be a password."""
     parts = _PARTS.fullmatch(url)

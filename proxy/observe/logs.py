@@ -8,9 +8,11 @@ event loop. What can't be written in time is dropped and counted, never kept wit
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import queue
+import select
 import sys
 import threading
 from collections.abc import Callable
@@ -87,6 +89,23 @@ class LineWriter:
         self._thread.join(timeout_s)
 
 
+class DirectWriter:
+    """Writes lines on the spot, for a process that has no loop to hold up and must start no thread: the parent of
+    workers. What a reader does not take at once is given up.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def write(self, line: bytes) -> None:
+        """Write a line. Never blocks: a pipe that is ready takes `PIPE_BUF` bytes."""
+        with contextlib.suppress(OSError, ValueError):
+            for at in range(0, len(line), select.PIPE_BUF):
+                if not select.select([], [self._fd], [], 0)[1]:
+                    return
+                os.write(self._fd, line[at : at + select.PIPE_BUF])
+
+
 class CallLog:
     """One line for every call that ended, and for every request that never became one."""
 
@@ -140,9 +159,10 @@ class Timestamps:
 class _EventHandler(logging.Handler):
     """Brings the standard library's log records into our own format and writer."""
 
-    def __init__(self, writer: LineWriter, log_format: LogFormat) -> None:
+    def __init__(self, writer: LineWriter | DirectWriter, log_format: LogFormat, worker: int | None) -> None:
         super().__init__()
         self._writer = writer
+        self._worker = {} if worker is None else {"worker": worker}
         self._encode = encode_json if log_format == "json" else encode_text
         self._clock = Timestamps()
 
@@ -152,6 +172,7 @@ class _EventHandler(logging.Handler):
             "event": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **self._worker,
         }
         if record.exc_info and record.exc_info[1] is not None:
             fields["exception"] = describe_exception(record.exc_info[1])
@@ -169,14 +190,14 @@ def describe_exception(error: BaseException) -> str:
     return f"{type(error).__qualname__} at {' > '.join(places[-6:])}"
 
 
-def configure_logging(writer: LineWriter, log_format: LogFormat) -> None:
-    """Send every logger's records to `writer`. Libraries speak from WARNING up; the web server from ERROR up, because
-    whoever can open a socket could otherwise fill the log.
+def configure_logging(writer: LineWriter | DirectWriter, log_format: LogFormat, worker: int | None = None) -> None:
+    """Send every logger's records to `writer`, with the number of the `worker` if there are several. Libraries speak
+    from WARNING up; the web server from ERROR up, because whoever can open a socket could otherwise fill the log.
     """
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
-    root.addHandler(_EventHandler(writer, log_format))
+    root.addHandler(_EventHandler(writer, log_format, worker))
     root.setLevel(logging.WARNING)
     logging.getLogger("proxy").setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.ERROR)

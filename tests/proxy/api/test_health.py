@@ -1,3 +1,4 @@
+from proxy.observe import Board, Crew
 from tests.gateways import Rig
 
 
@@ -19,3 +20,25 @@ async def test_readiness_ends_when_draining_begins_and_liveness_does_not() -> No
         assert (await client.get("/livez")).status_code == 200
         assert (await client.get("/readyz")).status_code == 503
         assert (await client.get("/healthz")).status_code == 503
+
+
+async def test_one_of_several_workers_answers_for_all() -> None:
+    rig, board = Rig(), Board(4)
+    rig.gateway.crew = Crew(board, 2, -1)
+    for slot in (1, 2):
+        board.assign(slot, 0.0)
+    async with rig.client(None) as client:
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/healthz")).json()["status"] == "starting"
+        Crew(board, 1, -1).begin()
+        board.beat(2, 0.0, 5)
+        board.opened, board.deaths = True, 3
+        assert (await client.get("/readyz")).json()["status"] == "ready"
+        health = (await client.get("/healthz")).json()
+        rig.gateway.draining = True
+        assert (await client.get("/readyz")).status_code == 200
+        board.draining = True
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/livez")).status_code == 200
+    assert (health["worker"], health["workers_lost"], health["calls_in_flight"]) == (2, 3, 5)
+    assert [(one["worker"], one["state"]) for one in health["workers"]] == [(1, "ready"), (2, "starting")]

@@ -97,8 +97,8 @@ def test_second_attempts_are_fine_with_an_objective_and_prices() -> None:
             "teams t keys 1 digest",
             "same key",
         ),
-        ({"server": {"workers": 4}}, "server workers", "one worker"),
-        ({"server": {"workers": "4"}}, "server workers", "one worker"),
+        ({"server": {"workers": 4}}, "server workers", "one process"),
+        ({"server": {"workers": "4"}}, "server workers", "one process"),
         ({"server": {"listen": "[::]:80", "admin_listen": "[::]:80"}}, "server admin_listen", "clients have this"),
     ],
 )

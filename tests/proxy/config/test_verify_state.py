@@ -1,6 +1,6 @@
 import pytest
 
-from proxy.config.verify_state import check_accounting
+from proxy.config.verify_state import check_accounting, check_workers, shared_by
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
@@ -64,3 +64,35 @@ def test_a_wrong_url_is_a_fault_that_does_not_repeat_it(url: str, message: str, 
 @pytest.mark.parametrize("root", [{}, {"accounting": None, "state": 7}, {"state": {"url": "sqlite:///x.db"}}])
 def test_nothing_is_said_of_what_is_right_or_of_another_shape(root: dict[str, object]) -> None:
     assert list(check_accounting(root)) == []
+
+
+@pytest.mark.parametrize("state", [{}, {"state": {}}, {"state": {"url": "sqlite:///x.db"}}])
+@pytest.mark.parametrize("workers", [2, "16"])
+def test_several_workers_over_a_file_are_refused_with_what_to_write(state: dict[str, object], workers: object) -> None:
+    [finding] = check_workers({"server": {"workers": workers}, **state})
+    assert (finding.path, finding.is_warning) == (("server", "workers"), False)
+    assert "redis://" in finding.hint
+    assert "workers: 1" in finding.hint
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        {},
+        {"server": {"workers": 1}},
+        {"server": {"workers": "1"}},
+        {"server": {"workers": "many"}, "state": None},
+        {"server": {"workers": True}},
+        {"server": {"workers": 8}, "state": {"url": "redis://host:6379/0"}},
+        {"server": {"workers": 8}, "state": {"url": "rediss+cluster://host:6379"}},
+        {"server": {"workers": 8}, "state": {"url": 7}},
+    ],
+)
+def test_workers_that_can_share_their_state_are_taken(root: dict[str, object]) -> None:
+    assert list(check_workers(root)) == []
+
+
+def test_a_number_from_the_command_line_is_judged_alike() -> None:
+    assert shared_by(1, "sqlite:///x.db") is None
+    assert shared_by(4, "redis://host:6379/0") is None
+    assert shared_by(4, "sqlite:///x.db") is not None

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from proxy.observe.logs import (
     CallLog,
+    DirectWriter,
     LineWriter,
     Timestamps,
     choose_format,
@@ -127,3 +128,17 @@ def test_timestamps_are_utc_with_milliseconds_and_never_run_backwards() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first)
     assert abs(datetime.fromisoformat(first).timestamp() - time.time()) < 5
     assert first <= second
+
+
+def test_a_direct_writer_writes_at_once_and_gives_up_what_nobody_takes() -> None:
+    reader, fd = os.pipe()
+    writer = DirectWriter(fd)
+    writer.write(b"a line\n")
+    assert os.read(reader, 100) == b"a line\n"
+    for _ in range(100):
+        writer.write(b"x" * 10_000)  # more than a pipe holds: it comes back all the same
+    assert os.read(reader, 1_000_000).endswith(b"x")
+    os.close(reader)
+    writer.write(b"nobody reads any more\n")  # neither of these raises
+    os.close(fd)
+    writer.write(b"nor writes\n")
