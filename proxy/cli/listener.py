@@ -52,6 +52,7 @@ class Listener(uvicorn.Server):
         self._protocol = protocol
         self._sock = sock
         self._crew = crew
+        self._latest: set[asyncio.Task[Any]] = set()  # connections that were accepted in the last moment
 
     @property
     def connections(self) -> int:
@@ -65,10 +66,27 @@ class Listener(uvicorn.Server):
             self.server_state.default_headers.append(_CLOSE)
 
     def stop_accepting(self) -> None:
-        """Take no more connections; go on with those that there are."""
+        """Take no more connections; go on with those that there are, and with whoever has connected already: a socket
+        that is closed resets those whom nobody has accepted yet.
+        """
+        if self._sock.fileno() < 0:
+            return  # done before
+        pending = self._sock.dup()
         for server in self.servers:
             server.close()
         self._sock.close()
+        pending.setblocking(False)
+        with contextlib.closing(pending), contextlib.suppress(OSError):
+            while True:
+                self._take_in(pending.accept()[0])
+
+    def _take_in(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        connection.setblocking(False)
+        protocol = partial(self._protocol, self.config, self.server_state, {})
+        task = loop.create_task(loop.connect_accepted_socket(protocol, connection))
+        self._latest.add(task)
+        task.add_done_callback(self._latest.discard)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn does; but a socket that is shared is not left to whoever is first."""

@@ -23,6 +23,8 @@ HURRY: Final = b"h"  #: wait for no call
 #: After the drain is over: how long the last error events and sockets get, in seconds.
 _LAST_WORDS_S: Final = 2.0
 _POLL_S: Final = 0.05
+#: How long a connection on which nothing is asked is kept at the end of the delay, in seconds.
+_LINGER_S: Final = 1.0
 #: How long a worker that gets a signal waits for what its parent says of it, in seconds.
 _ORDER_WITHIN_S: Final = 0.3
 
@@ -38,6 +40,7 @@ class Orders:
         """`listeners`: the clients' first. Needs a running event loop."""
         self.stop = asyncio.Event()  #: stop listening and drain
         self.hurry = asyncio.Event()  #: stop waiting for calls in flight
+        self.linger_s = 0.0  #: how long connections are kept on which nothing is asked just now
         self.reloads: set[asyncio.Task[None]] = set()
         self._gateway = gateway
         self._listeners = listeners
@@ -102,6 +105,7 @@ class Orders:
 
     def _go(self, delay_s: float) -> None:
         self._gateway.draining = True
+        self.linger_s = _LINGER_S if delay_s else 0.0
         for listener in self._listeners:
             listener.say_goodbye()
         self._loop.call_later(delay_s, self.stop.set)
@@ -111,9 +115,13 @@ class Orders:
         self.hurry.set()
 
 
-async def drain(gateway: Gateway, listener: Listener, hurry: asyncio.Event) -> None:
+async def drain(gateway: Gateway, listener: Listener, orders: Orders) -> None:
     """Take no more calls, let those in flight finish, and end the rest with an error they can retry on."""
-    drain_s = gateway.config.server.drain_s
+    drain_s, hurry = gateway.config.server.drain_s, orders.hurry
+    # A balancer may be sending on a connection that looks idle from here: its call gets an answer, and the connection
+    # ends with that.
+    listener.stop_accepting()
+    await _until(lambda: not listener.connections, orders.linger_s, hurry)
     _logger.info("draining: %d calls in flight, for at most %g s", len(gateway.exchanges), drain_s)
     listener.should_exit = True
     if not await _until(lambda: not gateway.exchanges, drain_s, hurry):

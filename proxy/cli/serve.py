@@ -167,7 +167,7 @@ async def _serve(source: Source, config: Config, sockets: list[socket.socket], s
         asides += _join(crew, gateway, metrics, orders, listeners[0])
 
     await orders.stop.wait()
-    await drain(gateway, listeners[0], orders.hurry)
+    await drain(gateway, listeners[0], orders)
     # The operators' address goes last: the end of a drain is worth watching.
     for listener in listeners[1:]:
         listener.should_exit = listener.force_exit = True

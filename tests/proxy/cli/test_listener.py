@@ -46,9 +46,27 @@ async def test_it_serves_says_goodbye_and_ends(*, shares: bool) -> None:
     made.stop_accepting()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(*address)
+    made.stop_accepting()  # a second time has no effect
     made.should_exit = made.force_exit = True
     await running
     writer.close()
+
+
+@pytest.mark.parametrize("shares", [False, True])
+async def test_whoever_has_connected_when_it_stops_is_answered(*, shares: bool) -> None:
+    made, address = listener(Crew(Board(1), 0, -1) if shares else None)
+    running = asyncio.create_task(made.run_until_stopped())
+    while not made.started:
+        await asyncio.sleep(0.005)
+    clients = [socket.create_connection(address) for _ in range(8)]  # the loop does not turn meanwhile
+    made.stop_accepting()
+    for client in clients:
+        client.setblocking(False)
+        await asyncio.get_running_loop().sock_sendall(client, REQUEST)
+        assert await asyncio.get_running_loop().sock_recv(client, 12) == b"HTTP/1.1 200"
+        client.close()
+    made.should_exit = made.force_exit = True
+    await running
 
 
 def test_connections_leave_files_for_upstreams() -> None:
