@@ -7,6 +7,7 @@ from routing.fleet import Fleet, TargetState
 from routing.replay import Alternative, Standing, alternatives
 from routing.retry import RetrySettings, backoff_s, cap_retry_after, parse_retry_after
 from routing.router import Group, Router
+from routing.sharing import Sharing
 from routing.types import (
     Basis,
     Candidate,
@@ -41,6 +42,7 @@ __all__ = [
     "RateLimits",
     "RetrySettings",
     "Router",
+    "Sharing",
     "Standing",
     "Target",
     "TargetState",

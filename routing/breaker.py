@@ -9,11 +9,14 @@ from math import inf
 from random import Random
 from typing import Final, Literal
 
+from routing.tally import Tally
 from routing.window import MovingSum
 
 State = Literal["closed", "open", "half_open"]
 
 _SLOTS: Final = 10
+#: However many others have failed in a row, so many failures of one's own are needed to go by it.
+_OWN_IN_A_ROW: Final = 2
 #: A cool-down is stretched by up to this factor, so that several gateways do not probe at once.
 _MAX_STRETCH: Final = 1.3
 
@@ -36,6 +39,10 @@ class Breaker:
     Only attempts begun since the last change of state say anything. One sent before it opened may end minutes later,
     in half-open or after it closed: it is told by its `began_at` and passed over, whatever became of it.
     Rules after Linkerd (failures in a row, or an exact ratio over ten time slots) and Finagle (growing back-off).
+
+    What others saw of the target (`heard`) opens it too, but not against what this gateway sees itself: one whose own
+    way there is broken must not close the way of all. While its own attempts succeed, two failures of its own are
+    needed; then those of the others count as if they had come before.
     """
 
     __slots__ = (
@@ -46,6 +53,7 @@ class Breaker:
         "_probe_at",
         "_rng",
         "_settings",
+        "_shared",
         "_since",
         "_until",
         "is_closed",
@@ -63,6 +71,16 @@ class Breaker:
         self._since = -inf  # end of the cool-down before the last probe: what began earlier says nothing any more
         self._probe_at: float | None = None
         self._next_cool_down_s = settings.cool_down_s
+        self._shared: _Shared | None = None
+
+    def share(self, tally: Tally) -> None:
+        """From now on others are told what is counted here, and may be `heard`."""
+        self._shared = _Shared(tally, self._settings)
+
+    @property
+    def is_shared(self) -> bool:
+        """Are others told?"""
+        return self._shared is not None
 
     def state(self, now: float) -> State:
         """The state at `now`; asking changes nothing."""
@@ -110,24 +128,61 @@ class Breaker:
             return
         self._until = max(self._until, now + seconds)
         self.is_closed = False
+        if self._shared is not None:
+            self._shared.tally.open_until = max(self._shared.tally.open_until, now + seconds)
+
+    def heard(self, attempts: float, failures: float, open_s: float, now: float) -> None:
+        """What another gateway saw since it told last: attempts that said something, how many of them failed, and for
+        how long it leaves the target out if its breaker has opened since (0: it has not). Needs `share`.
+        """
+        shared = self._shared
+        if shared is None or self._probe_at is not None:  # the probe of one's own says more
+            return
+        if self.is_closed:
+            shared.attempts.add(attempts, now)
+            shared.failures.add(failures, now)
+            if open_s > 0:
+                shared.in_a_row = max(shared.in_a_row, self._settings.consecutive)
+            elif attempts:
+                shared.in_a_row = shared.in_a_row + failures if failures == attempts else 0.0
+            if now - shared.ok_at < self._settings.window_s:
+                return
+            if open_s <= 0 and self._is_too_much(shared.in_a_row, now):
+                open_s = self._settings.cool_down_s
+        if open_s > 0:
+            self._until = max(self._until, now + open_s)
+            self.is_closed = False
+            self._forget()
 
     def _has_probe(self, now: float) -> bool:
         # A probe whose end is never told must not keep the target out for ever.
         return self._probe_at is not None and now - self._probe_at <= 2 * self._settings.max_cool_down_s
 
     def _count(self, is_failure: bool, now: float) -> None:
+        shared = self._shared
+        if shared is not None:
+            shared.count(is_failure, now)
         self._attempts.add(1, now)
         if not is_failure:
             self._in_a_row = 0
             return
         self._in_a_row += 1
         self._failures.add(1, now)
-        settings = self._settings
-        if self._in_a_row < settings.consecutive:
-            attempts = self._attempts.total(now)
-            if attempts < settings.min_count or self._failures.total(now) < settings.ratio * attempts:
-                return
-        self._open(now)
+        most = max(0, self._settings.consecutive - _OWN_IN_A_ROW)
+        lent = 0.0 if shared is None else min(shared.in_a_row, most)
+        if self._is_too_much(lent, now):
+            self._open(now)
+
+    def _is_too_much(self, lent: float, now: float) -> bool:
+        """Have so many failed that it should open? `lent`: failures of others that count as come before."""
+        settings, shared = self._settings, self._shared
+        if self._in_a_row + lent >= settings.consecutive:
+            return True
+        attempts, failures = self._attempts.total(now), self._failures.total(now)
+        if attempts < settings.min_count and shared is not None:  # too few of one's own to judge by
+            attempts += shared.attempts.total(now)
+            failures += shared.failures.total(now)
+        return attempts >= settings.min_count and failures >= settings.ratio * attempts
 
     def _open(self, now: float) -> None:
         cool_down_s = self._next_cool_down_s
@@ -136,6 +191,8 @@ class Breaker:
             cool_down_s *= self._rng.uniform(1.0, _MAX_STRETCH)
         self.is_closed = False
         self._until = max(self._until, now + cool_down_s)
+        if self._shared is not None:
+            self._shared.tally.open_until = self._until
         self._forget()
 
     def _succeeded(self, now: float) -> None:
@@ -143,8 +200,38 @@ class Breaker:
         # The target answers, but a cool-down that the provider asked for in the meantime still holds.
         self.is_closed = now >= self._until
         self._forget()
+        if self._shared is not None:
+            self._shared.count(False, now)
 
     def _forget(self) -> None:
         self._in_a_row = 0
         self._attempts.clear()
         self._failures.clear()
+        if self._shared is not None:
+            self._shared.forget()
+
+
+class _Shared:
+    """What others are told, and what they told."""
+
+    __slots__ = ("attempts", "failures", "in_a_row", "ok_at", "tally")
+
+    def __init__(self, tally: Tally, settings: BreakerSettings) -> None:
+        self.tally = tally
+        self.attempts = MovingSum(settings.window_s, _SLOTS)  # of others
+        self.failures = MovingSum(settings.window_s, _SLOTS)
+        self.in_a_row = 0.0  # failures of others, since one of them or this gateway was answered
+        self.ok_at = -inf  # when this gateway was answered last
+
+    def count(self, is_failure: bool, now: float) -> None:
+        self.tally.attempts += 1
+        if is_failure:
+            self.tally.failures += 1
+        else:
+            self.ok_at = now
+            self.in_a_row = 0.0
+
+    def forget(self) -> None:
+        self.in_a_row = 0.0
+        self.attempts.clear()
+        self.failures.clear()

@@ -83,7 +83,7 @@ class TargetState:
     def adapt(self, capacity: Capacity) -> None:
         """Another config says what it can take: what was learned of its health stays."""
         self.capacity = capacity
-        self.pacer = Pacer(capacity.rpm, capacity.tpm)
+        self.pacer = Pacer(capacity.rpm, capacity.tpm, self.pacer.tally)
         self.limit = _limit_of(capacity)
         if self.limit is not None:
             for _ in range(self.in_flight):

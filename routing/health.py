@@ -12,6 +12,7 @@ from math import exp, log
 from typing import Final
 
 from routing.load import LoadCurve
+from routing.tally import Share, Tally
 from routing.timing import Timing, p_within
 
 #: Time constants of what is remembered, in seconds.
@@ -37,7 +38,7 @@ class Health:
 
     __slots__ = (
         *("_at", "_cut_at", "_cuts", "_failed", "_first", "_lasted", "_ok", "_record_failed", "_record_ok", "_whole"),
-        *("_last_ok", "_late", "_load", "_record_late", "samples"),
+        *("_last_ok", "_late", "_load", "_record_late", "_tally", "samples"),
     )
 
     def __init__(self) -> None:
@@ -49,6 +50,12 @@ class Health:
         self._late = self._record_late = 0.0  # of those that count as answered, how many were given up before
         self._last_ok = 1.0  # of the last attempt, whether it was answered: 0..1
         self._cut_at = self._cuts = self._lasted = 0.0
+        self._tally: Tally | None = None
+
+    def share(self, tally: Tally) -> None:
+        """From now on write there, too, what is learned here."""
+        self._tally = tally
+        self._first.tally, self._whole.tally = tally.begins, tally.wholes
 
     @property
     def first_tokens(self) -> int:
@@ -137,30 +144,64 @@ class Health:
         self._ended(late, 1.0 - late, now)
         self._late += late
         self._record_late += late
+        if self._tally is not None:
+            self._tally.late += late
 
     def ended(self, is_ok: bool, now: float) -> None:
         """Learn whether an attempt was answered."""
         self._ended(float(is_ok), float(not is_ok), now)
 
     def _ended(self, ok: float, failed: float, now: float) -> None:
+        # Failures in a row are one fault: those of one outage must not pass for the failures of a quarter of an hour.
+        record_failed = failed * self._last_ok
+        self._last_ok = ok
+        self._count(ok, failed, record_failed, now)
+        if self._tally is not None:
+            self._tally.ok += ok
+            self._tally.failed += failed
+            self._tally.record_failed += record_failed
+
+    def _count(self, ok: float, failed: float, record_failed: float, now: float) -> None:
         ago = self._at - now
         kept, record_kept = exp(ago / _SUCCESS_S), exp(ago / _RECORD_S)
         self._at = now
         self._ok = self._ok * kept + ok
         self._failed = self._failed * kept + failed
         self._late *= kept
-        # Failures in a row are one fault: those of one outage must not pass for the failures of a quarter of an hour.
         self._record_ok = self._record_ok * record_kept + ok
-        self._record_failed = self._record_failed * record_kept + failed * self._last_ok
+        self._record_failed = self._record_failed * record_kept + record_failed
         self._record_late *= record_kept
-        self._last_ok = ok
 
     def streamed(self, is_cut: bool, now: float) -> None:
         """Learn whether a stream that had begun came to its end."""
-        kept = _CUT_KEPT * exp((self._cut_at - now) / _CUT_S)
+        self._count_streams(is_cut, not is_cut, _CUT_KEPT, now)
+        if self._tally is not None:
+            self._tally.cuts += is_cut
+            self._tally.lasted += not is_cut
+
+    def heard(self, share: Share, now: float) -> None:
+        """Learn from what others saw, as from what was seen here. What a first token takes at this target when it is
+        well, and what its load does, each learns by itself.
+        """
+        if share.ok or share.failed:
+            record_failed = share.record_failed
+            if not share.ok:  # an outage that this gateway is in, too, is one fault and not one for each
+                record_failed, self._last_ok = min(record_failed, self._last_ok), 0.0
+            self._count(share.ok, share.failed, record_failed, now)
+            self._late += share.late
+            self._record_late += share.late
+        if share.cuts or share.lasted:
+            self._count_streams(share.cuts, share.lasted, _CUT_KEPT ** (share.cuts + share.lasted), now)
+        if share.begins > 0:
+            self._first.heard(share.begins, share.begins_sum, share.begins_squares, now)
+        if share.wholes > 0:
+            self._whole.heard(share.wholes, share.wholes_sum, share.wholes_squares, now)
+
+    def _count_streams(self, cuts: float, lasted: float, kept: float, now: float) -> None:
+        kept *= exp((self._cut_at - now) / _CUT_S)
         self._cut_at = now
-        self._cuts = self._cuts * kept + is_cut
-        self._lasted = self._lasted * kept + (not is_cut)
+        self._cuts = self._cuts * kept + cuts
+        self._lasted = self._lasted * kept + lasted
 
 
 def _share(ok: float, failed: float, record_ok: float, record_failed: float, ago: float) -> float:

@@ -8,154 +8,21 @@ from collections import deque
 from math import inf
 from typing import Final
 
+from routing.allowance import Allowance
+from routing.tally import Tally
 from routing.types import RateLimits
 from routing.window import MovingSum
 
 _MINUTE_S: Final = 60.0
 _MAX_WAIT_S: Final = 3600.0
-#: What headers said counts for so long.
-_NEWS_S: Final = 60.0
 #: Tokens are estimates; requests are not.
 _TOKEN_MARGIN: Final = 1.05
-#: A full bucket and a minute's refill would be twice the limit within a minute, which a provider that counts by
-#: windows refuses: no more requests than this share of a limit go out in any 60 s. Not so for tokens: two calls of
-#: 0.6 of the limit each would then be a minute apart, where the provider takes the second after 12 s.
-_MAX_SHARE: Final = 1.1
 _SLOTS: Final = 12
-#: A limit that takes longer to come back than this is not one of a minute, though its header does not say so.
-_LONG_RESET_S: Final = 66.0
 #: Attempts remembered until an answer tells of them; 1,024 are 0.1 MB.
 _MAX_SENT: Final = 1024
-#: Far below one token, far above what sums of floats lose.
-_ROUNDING: Final = 1e-6
 #: A 429 that names no time: doubled for each that follows, up to the second figure.
 _REST_S: Final = 1.0
 _MAX_REST_S: Final = 4.0
-
-
-class _Bucket:
-    """A token bucket of the size of its limit; it may run into debt, up to its size."""
-
-    __slots__ = ("at", "left", "limit", "per_s")
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.per_s = limit / _MINUTE_S
-        self.left = float(limit)
-        self.at = -inf
-
-    def set(self, level: float, at: float) -> None:
-        self.left = max(-self.limit, level)
-        self.at = at
-
-    def level(self, now: float) -> float:
-        if now <= self.at:
-            return self.left
-        level = self.left + (now - self.at) * self.per_s
-        return level if level < self.limit else self.limit
-
-    def share(self, now: float) -> float:
-        if now <= self.at:
-            return self.left / self.limit
-        share = (self.left + (now - self.at) * self.per_s) / self.limit
-        return share if share < 1.0 else 1.0
-
-    def take(self, amount: float, now: float) -> None:
-        self.set(self.level(now) - amount, now)
-
-
-class _Allowance:
-    """Requests, or tokens: what the config allows, what headers said, and (requests) what went out in a minute."""
-
-    __slots__ = ("_heard_at", "_last_minute", "_margin", "_own", "_told", "spare")
-
-    def __init__(self, limit: int | None, margin: float, last_minute: MovingSum | None) -> None:
-        self._own = _Bucket(limit) if limit is not None and limit > 0 else None
-        self._told: _Bucket | None = None
-        self._heard_at = -inf
-        self._margin = margin
-        self._last_minute = last_minute
-        self.spare = 1.0  #: the headroom when last asked to wait
-
-    def wait_s(self, amount: int, now: float) -> float:
-        self.spare, own = 1.0, self._own
-        wait_s = 0.0
-        if own is not None:
-            if self._last_minute is None and now > own.at and amount * self._margin <= own.limit:
-                # As `_wait_for`, without its calls: this is asked for every target of every plan.
-                level = own.left + (now - own.at) * own.per_s
-                if level < own.limit:
-                    self.spare = level / own.limit
-                    lacking = amount * self._margin - level - _ROUNDING
-                    wait_s = lacking / own.per_s if lacking > 0 else 0.0
-            else:
-                wait_s = self._wait_for(own, amount, now)
-        if self._told is not None:
-            news_s = self._heard_at + _NEWS_S - now
-            wait_s = max(wait_s, min(news_s, self._wait_for(self._told, amount, now)))
-        return wait_s
-
-    def headroom(self, now: float) -> float:
-        own, told, last_minute, share = self._own, self._told, self._last_minute, 1.0
-        if own is not None:
-            share = own.share(now)
-        if told is not None and now < self._heard_at + _NEWS_S:
-            share = min(share, told.share(now))
-            own = told if own is None or told.limit < own.limit else own
-        if last_minute is not None and own is not None:
-            share = min(share, _MAX_SHARE - last_minute.total(now) / own.limit)
-        return share if share > 0.0 else 0.0
-
-    def take(self, amount: int, now: float) -> None:
-        self.correct(amount, now)
-        if self._told is not None:
-            self._told.take(amount, now)
-
-    def correct(self, amount: int, now: float) -> None:
-        """Take late, or give back. Not from what headers said: the provider keeps that account, by rules of its own."""
-        if self._last_minute is not None:
-            self._last_minute.add(amount, now)
-        if self._own is not None:
-            self._own.take(amount, now)
-
-    def told(
-        self, limit: int | None, remaining: int | None, since: int, reset_s: float | None, sent_at: float, now: float
-    ) -> None:
-        """`remaining` was left at `sent_at`; `since`: what was sent after that."""
-        old = self._told if now < self._heard_at + _NEWS_S else None
-        known = old or self._own
-        if limit is None and remaining is not None and known is not None:
-            limit = known.limit
-        if limit is None:
-            return
-        new = _Bucket(limit)
-        if remaining is not None:
-            new.set(min(remaining, limit) - since, sent_at)
-            if reset_s is not None and reset_s > _LONG_RESET_S and remaining < limit:
-                new.per_s = min(new.per_s, (limit - remaining) / reset_s)
-        elif old is not None:
-            new.set(min(old.level(now), limit), now)
-        self._told = new
-        self._heard_at = now
-
-    def _wait_for(self, bucket: _Bucket, amount: int, now: float) -> float:
-        limit = bucket.limit
-        if amount > limit:
-            return inf
-        # With its margin an amount just below the limit would never fit.
-        need = amount * self._margin
-        level = bucket.level(now)
-        spare = level / limit
-        lacking = (need if need < limit else limit) - level - _ROUNDING
-        wait_s = lacking / bucket.per_s if lacking > 0 else 0.0
-        if self._last_minute is None:
-            if spare < self.spare:
-                self.spare = spare
-            return wait_s
-        sent = self._last_minute.total(now)
-        self.spare = min(self.spare, spare, _MAX_SHARE - sent / limit)
-        excess = sent + amount - _MAX_SHARE * limit - _ROUNDING
-        return wait_s if excess <= 0 else max(wait_s, self._last_minute.wait_s(excess, now))
 
 
 class Pacer:
@@ -167,7 +34,9 @@ class Pacer:
     """
 
     __slots__ = (
+        "_assumed",
         "_blocked_until",
+        "_due",
         "_heard",
         "_requests",
         "_rest_s",
@@ -175,19 +44,33 @@ class Pacer:
         "_sent_at",
         "_sent_requests",
         "_sent_tokens",
+        "_tally",
         "_tokens",
     )
 
-    def __init__(self, rpm: int | None, tpm: int | None) -> None:
-        """Requests and tokens a minute, as the config says; None (or 0): unknown until a header says."""
-        self._requests = _Allowance(rpm, 1.0, MovingSum(_MINUTE_S, _SLOTS))
-        self._tokens = _Allowance(tpm, _TOKEN_MARGIN, None)
+    def __init__(self, rpm: int | None, tpm: int | None, tally: Tally | None = None) -> None:
+        """Requests and tokens a minute, as the config says; None (or 0): unknown until a header says. `tally`: see
+        `share`.
+        """
+        self._requests = Allowance(rpm, 1.0, MovingSum(_MINUTE_S, _SLOTS))
+        self._tokens = Allowance(tpm, _TOKEN_MARGIN, None)
         self._blocked_until = -inf
         self._rest_s = _REST_S  # after the next 429 that names no time
         self._sent: deque[tuple[float, int, int]] = deque()  # begun at, and all that was sent by then, itself included
         self._sent_requests = self._sent_tokens = 0
         self._heard = (0, 0)  # requests and tokens sent by `_sent_at`, that of the newest answer heard
         self._sent_at = -inf
+        self._tally = tally
+        self._assumed = self._due = (0.0, 0.0)  # requests and tokens of others: since the last turn, and before it
+
+    @property
+    def tally(self) -> Tally | None:
+        """Where it is written for others; None: nobody is told."""
+        return self._tally
+
+    def share(self, tally: Tally) -> None:
+        """From now on the limits are those of several gateways together, who tell each other what they send."""
+        self._tally = tally
 
     def wait_s(self, tokens: int, now: float) -> float:
         """Seconds until a call of so many tokens (input and expected output) may be sent, if nothing else is sent.
@@ -227,11 +110,15 @@ class Pacer:
         if len(self._sent) >= _MAX_SENT:
             self._heard = self._sent.popleft()[1:]
         self._sent.append((now, self._sent_requests, self._sent_tokens))
+        if self._tally is not None:
+            self._assume(self._tally, tokens, now)
 
     def ended(self, reserved_tokens: int, used_tokens: int | None, now: float) -> None:
         """An attempt begun with `reserved_tokens` used so many; None: unknown, the reservation stands."""
         if used_tokens is not None and used_tokens != reserved_tokens:
             self._tokens.correct(used_tokens - reserved_tokens, now)
+            if self._tally is not None:
+                self._tally.tokens += used_tokens - reserved_tokens
 
     def told(self, limits: RateLimits, now: float) -> None:
         """Headers of an answer. A limit of 0 or less (Azure says -1) makes its remainder unknown too. An answer to an
@@ -255,11 +142,13 @@ class Pacer:
         """An attempt was answered with 429; `asked_s`: how long to wait, if the provider said so. If it did not, each
         rest is longer than the one before; but what had been sent before the last one was over says nothing new.
         """
-        if asked_s is not None:
-            self.blocked(asked_s, now)
-        elif sent_at >= self._blocked_until:
-            self.blocked(self._rest_s, now)
-            self._rest_s = min(2.0 * self._rest_s, _MAX_REST_S)
+        if asked_s is None:
+            if sent_at < self._blocked_until:
+                return
+            asked_s, self._rest_s = self._rest_s, min(2.0 * self._rest_s, _MAX_REST_S)
+        self.blocked(asked_s, now)
+        if self._tally is not None:
+            self._tally.rest_until = max(self._tally.rest_until, now + asked_s)
 
     def accepted(self) -> None:
         """An attempt was not refused: the next rest is a short one."""
@@ -268,6 +157,37 @@ class Pacer:
     def blocked(self, seconds: float, now: float) -> None:
         """A 429 asked to wait so long (the caller has jittered and capped it); extends, never shortens."""
         self._blocked_until = max(self._blocked_until, now + seconds)
+
+    def heard(self, requests: float, tokens: float, rest_s: float, now: float) -> None:
+        """What another gateway sent, and for how long its 429s ask to rest: the provider's account is the same one."""
+        if requests:
+            self._requests.correct(requests, now)
+        if tokens:
+            self._tokens.correct(tokens, now)
+        if rest_s > 0:
+            self.blocked(rest_s, now)
+
+    def turn(self, now: float, *, are_others_heard: bool) -> None:
+        """Once for each time that gateways tell each other. What was taken for others before the last turn is given
+        back, since they have told of it by now; if they can't be heard it stays taken, which leaves each its share.
+        """
+        requests, tokens = self._due
+        self._due, self._assumed = self._assumed, (0.0, 0.0)
+        if are_others_heard:
+            self._requests.correct(-requests, now)
+            self._tokens.correct(-tokens, now)
+
+    def _assume(self, tally: Tally, tokens: int, now: float) -> None:
+        """Until they tell, each of the others is taken to send as much as this one: two that are both well rested would
+        else send twice the limit before either knows.
+        """
+        tally.requests += 1
+        tally.tokens += tokens
+        if tally.others:
+            assumed_requests, assumed_tokens = self._assumed
+            assumed_requests += self._requests.assume(tally.others, now)
+            assumed_tokens += self._tokens.assume(tally.others * tokens, now)
+            self._assumed = assumed_requests, assumed_tokens
 
     def _forget_until(self, sent_at: float) -> None:
         sent = self._sent

@@ -8,6 +8,8 @@ from __future__ import annotations
 from math import erf, erfc, exp, log, pi, sqrt
 from typing import Final
 
+from routing.tally import Ratios
+
 #: The ratio forgets by time (a constant in seconds), and by samples: where many come, twenty are enough.
 _RATIO_S: Final = 25.0
 _RATIO_KEPT: Final = 0.95
@@ -61,11 +63,13 @@ class Timing:
         "_sy",
         "_weight",
         "samples",
+        "tally",
     )
 
     def __init__(self, base_s: float, slope_s: float) -> None:
         """What to expect of a target that nobody has asked yet: `base_s`, and `slope_s` for each unit of size."""
         self.samples = 0  #: times seen so far
+        self.tally: Ratios | None = None  #: where it is written for other gateways; None: nobody is told
         self._base_s, self._slope_s = base_s, slope_s
         self._guessed_slope_s = slope_s
         self._weight = self._sx = self._sxx = _PRIOR_SAMPLES
@@ -121,7 +125,21 @@ class Timing:
         square = mean * mean + sigma * (2.0 * mean * beyond + sigma * (1.0 + waited * beyond))
         self._learn_ratio(mean + sigma * beyond, square, now)
 
+    def heard(self, count: float, total: float, squares: float, now: float) -> None:
+        """Learn from so many ratios that others saw, each against its own usual: the sum of their logarithms and that
+        of the squares. They count as if they had come one by one; the line stays.
+        """
+        kept = _RATIO_KEPT**count
+        weight = (1.0 - kept) / (1.0 - _RATIO_KEPT)
+        kept *= exp((self._ratio_at - now) / _RATIO_S)
+        self._ratio_at = now
+        self._ratio_weight = self._ratio_weight * kept + weight
+        self._ratio_sum = self._ratio_sum * kept + weight * total / count
+        self._ratio_squares = self._ratio_squares * kept + weight * squares / count
+
     def _learn_ratio(self, logarithm: float, square: float, now: float) -> None:
+        if self.tally is not None:
+            self.tally.add(logarithm, square)
         kept = _RATIO_KEPT * exp((self._ratio_at - now) / _RATIO_S)
         self._ratio_at = now
         self._ratio_weight = self._ratio_weight * kept + 1.0

@@ -13,7 +13,7 @@ from proxy.app import Gateway, State
 from proxy.config import Loaded
 from proxy.config.load import load_text
 from proxy.observe import Metrics
-from proxy.state import ClaimStore, Registry
+from proxy.state import ClaimStore, News, Registry
 
 KEY, OTHER_KEY = "sk-way-search-0123456789", "sk-way-sales-0123456789"
 ADMIN_KEY, VIEWER_KEY = "sk-way-admin-0123456789", "sk-way-viewer-0123456789"
@@ -45,12 +45,18 @@ class Lines:
 class Rig:
     """A gateway whose config can be changed under it."""
 
-    def __init__(self, text: str = CONFIG, registry: Registry | None = None, claims: ClaimStore | None = None) -> None:
+    def __init__(
+        self,
+        text: str = CONFIG,
+        registry: Registry | None = None,
+        claims: ClaimStore | None = None,
+        news: News | None = None,
+    ) -> None:
         self.text = text
         self.log = Lines()
         self.metrics = Metrics()
         self.registry = registry
-        state = State(registry=registry, claims=claims)
+        state = State(registry=registry, claims=claims, news=news)
         self.gateway = Gateway(self._load, self.metrics, self.log, state)  # type: ignore[arg-type]  # a fake log
 
     def _load(self) -> Loaded:

@@ -68,7 +68,7 @@ class CacheEndpoint:
         try:
             count = await surface.cache.complain(team, _read(body)["id"])
         except StateFailed as error:
-            raise Overloaded("The shared level of the cache fails: what it has is not forgotten. Try again.") from error
+            raise _half_done() from error
         return json_response({"purged": count})
 
     async def purge(self, request: Request) -> Response:
@@ -86,7 +86,7 @@ class CacheEndpoint:
             meant = Meant(wanted.get("id"), wanted.get("team"), wanted.get("model"), before_ms)
             count = await surface.cache.purge(meant)
         except StateFailed as error:
-            raise Overloaded("The shared level of the cache fails: what it has is not forgotten. Try again.") from error
+            raise _half_done() from error
         subject = ", ".join(f"{name}={value}" for name, value in wanted.items())
         _logger.warning("audit: '%s' purged %d answers from the cache (%s)", admin.name, count, subject)
         await record(surface, admin, "cache.purge", subject, f"{count} answers")
@@ -101,6 +101,13 @@ _PLURALS: Final[Mapping[str, str]] = {
     "stored": "stored",
     "unfit": "unfit",
 }
+
+
+def _half_done() -> Overloaded:
+    return Overloaded(
+        "The shared level of the cache fails, or other gateways can't be told: what they have is not forgotten. Try "
+        "again."
+    )
 
 
 def _semantic(cache: CacheState) -> dict[str, object] | None:

@@ -84,7 +84,7 @@ def limit_of(request: Request) -> int:
 def registry_of(surface: Surface) -> Registry:
     """Where keys, grants and the audit are kept. Raises NotFound."""
     if surface.registry is None:
-        raise NotFound("This gateway keeps no keys, grants or audit: its state.url names no SQLite database.")
+        raise NotFound("This gateway keeps no keys, grants or audit: its state.url names no database.")
     return surface.registry
 
 

@@ -22,8 +22,8 @@ class HealthEndpoint:
         return json_response({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
-        """200 while traffic is welcome, 503 from the moment we are asked to stop. Any of several workers answers for
-        all of them.
+        """200 while traffic is welcome; 503 from the moment we are asked to stop, and until keys could be read. Any of
+        several workers answers for all of them.
         """
         status = self._status()
         body = {"status": status, "config_hash": self._desk.surface.config_hash}
@@ -43,9 +43,9 @@ class HealthEndpoint:
         return json_response(body, 200 if status == "ready" else 503)
 
     def _status(self) -> str:
-        if self._desk.crew is not None:
-            return self._desk.crew.status
-        return "draining" if self._desk.draining else "ready"
+        crew, registry = self._desk.crew, self._desk.surface.registry
+        status = crew.status if crew is not None else "draining" if self._desk.draining else "ready"
+        return "keys unread" if status == "ready" and registry is not None and not registry.is_read else status
 
 
 def _workers(crew: Crew) -> list[dict[str, object]]:

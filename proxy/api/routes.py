@@ -23,6 +23,7 @@ from proxy.api.keys import KeysEndpoint
 from proxy.api.models import ModelsEndpoint
 from proxy.api.quota import QuotaEndpoint
 from proxy.api.replay import ReplayEndpoint
+from proxy.api.replicas import ReplicasEndpoint
 from proxy.api.requests import RequestsEndpoint
 from proxy.api.respond import WATCH, Receive, Send, write_error
 from proxy.api.surface import Desk
@@ -144,6 +145,7 @@ def admin_face(desk: Desk, reloader: Reloader) -> Face:
         "/admin/v1/grants/withdraw": {"POST": grants.withdraw},
         "/admin/v1/cache": {"GET": cache.show},
         "/admin/v1/cache/purge": {"POST": cache.purge},
+        "/admin/v1/replicas": {"GET": ReplicasEndpoint(desk).list},
         "/admin/v1/audit": {"GET": AuditEndpoint(desk).list},
         f"{_REPLAY}*": {"GET": ReplayEndpoint(desk).show},
         "/admin/v1/usage": {"GET": UsageEndpoint(desk).all},

@@ -11,7 +11,7 @@ from proxy.accounting import PriceBook, Quotas, TokenCounter
 from proxy.api.reading import Reports
 from proxy.api.respond import Exchange
 from proxy.call import Handler, Principal, RequestHeaders
-from proxy.chain import CacheState, Catalogue, Grants, History, Picture, Trace
+from proxy.chain import CacheState, Catalogue, FleetNews, Grants, History, Picture, Trace
 from proxy.config import TeamConfig
 from proxy.keyring import Admin, Keyring
 from proxy.observe import Crew, Metrics
@@ -45,6 +45,7 @@ class Surface:
     cache: CacheState
     reports: Reports | None  #: None: the books can't be read here
     picture: Picture | None = None  #: of quotas that many processes count; None: this one alone does
+    fleet_news: FleetNews | None = None  #: None: this gateway is alone
 
     def identify(self, headers: RequestHeaders) -> Principal:
         """Who is calling, by the key in the headers. Raises InvalidKey."""

@@ -18,7 +18,8 @@ from proxy.api.changes import identify_changer, read_object, record
 from proxy.api.json_response import json_response
 from proxy.api.surface import Desk
 from proxy.chain import Model
-from proxy.errors import InvalidRequest, ModelNotFound, NotFound
+from proxy.errors import InvalidRequest, ModelNotFound, NotFound, Overloaded
+from proxy.state import StateFailed
 from routing import Facts, TargetState, Verdict
 from routing.needs import CHAT, EMBEDDINGS, NEEDS
 
@@ -38,8 +39,12 @@ class TargetsEndpoint:
         """Every target and how it fares; `waystation simulate --targets` reads a saved answer."""
         surface = self._desk.surface
         surface.identify_admin(request.state.headers)
-        now, fleet = monotonic(), surface.router.fleet
-        return json_response({"targets": [_describe_state(name, fleet[name], now) for name in fleet]})
+        now, fleet, fleet_news = monotonic(), surface.router.fleet, surface.fleet_news
+        rows = [_describe_state(name, fleet[name], now) for name in fleet]
+        if fleet_news is not None:
+            elsewhere = fleet_news.sharing.in_flight_elsewhere
+            rows = [{**row, "in_flight_elsewhere": elsewhere(name)} for row, name in zip(rows, fleet, strict=True)]
+        return json_response({"targets": rows})
 
     async def drain(self, request: Request) -> Response:
         """Leave a target out for a while: `{"target": NAME, "seconds": N}`. It comes back by itself."""
@@ -48,8 +53,7 @@ class TargetsEndpoint:
         seconds = body.get("seconds", 600)
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= _MAX_DRAIN_S:
             raise InvalidRequest("Give 'seconds' as a number from 1 to 86400.", param="seconds")
-        state = self._desk.surface.router.fleet[self._name(body)]
-        state.drained_until = monotonic() + seconds
+        await self._order(self._name(body), float(seconds))
         _logger.warning("audit: '%s' drained the target %s for %g s", admin.name, body["target"], seconds)
         await record(self._desk.surface, admin, "target.drain", str(body["target"]), f"{seconds:g} s")
         return json_response({"target": body["target"], "drained_for_s": seconds})
@@ -58,7 +62,7 @@ class TargetsEndpoint:
         """Take a target in again: `{"target": NAME}`."""
         admin = identify_changer(self._desk.surface, request)
         body = await read_object(request)
-        self._desk.surface.router.fleet[self._name(body)].drained_until = -inf
+        await self._order(self._name(body), None)
         _logger.warning("audit: '%s' took the target %s in again", admin.name, body["target"])
         await record(self._desk.surface, admin, "target.undrain", str(body["target"]))
         return json_response({"target": body["target"], "drained_for_s": 0})
@@ -99,6 +103,26 @@ class TargetsEndpoint:
         if isinstance(team := body.get("team"), str):
             answer["team_may_use_it"] = self._may_use(team, model)
         return json_response(answer)
+
+    async def _order(self, name: str, seconds: float | None) -> None:
+        """Leave the target out for so long, or take it in again: here and at every other gateway of a fleet, or
+        nowhere. Raises Overloaded.
+        """
+        surface = self._desk.surface
+        if surface.fleet_news is None:
+            surface.router.fleet[name].drained_until = -inf if seconds is None else monotonic() + seconds
+            return
+        try:
+            if seconds is None:
+                await surface.fleet_news.undrain(name)
+            else:
+                await surface.fleet_news.drain(name, seconds)
+        except StateFailed as error:
+            _logger.error("an operator's request failed: %s", error)
+            raise Overloaded(
+                "Redis can't be asked just now, so the other gateways would not hear of it. Take it as not done, and "
+                "try again."
+            ) from error
 
     def _may_use(self, team: str, model: Model) -> bool:
         principals = [one for one in self._desk.surface.keyring.owners() if one.team == team]

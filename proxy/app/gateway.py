@@ -22,6 +22,7 @@ from proxy.chain import (
     Alarms,
     Allotments,
     CacheState,
+    FleetNews,
     Grants,
     History,
     Meters,
@@ -33,7 +34,7 @@ from proxy.chain import (
     tell_of_end,
 )
 from proxy.config import Config, ConfigFaults, Fault, Loaded
-from proxy.observe import CallLog, Crew, Metrics
+from proxy.observe import CallLog, Crew, Metrics, ReplicaGauge
 from proxy.providers import Webhook
 from routing import Fleet
 
@@ -74,14 +75,17 @@ class Gateway:
         self.draining = False
         self.crew = crew
         loaded = load()
-        self._lasting = self._begin(loaded.config, log, state)
+        self._lasting = self._begin(loaded, log, state)
         metrics.watch_breakers(self._breakers)
+        if state.news is not None:
+            news = state.news
+            metrics.registry.register(ReplicaGauge(lambda: [one.config_hash for one in news.replicas]))
         metrics.watch_accounts(self._lasting.quotas.ratios, dict if state.books is None else state.books.troubles)
         self._world = build_world(self._lasting, loaded, None)
         self._webhook.aim(loaded.config.notify.webhook)
         metrics.config_loaded(loaded.config_hash)
 
-    def _begin(self, config: Config, log: CallLog, state: State) -> Lasting:
+    def _begin(self, loaded: Loaded, log: CallLog, state: State) -> Lasting:
         metrics, books, history, fleet = self._metrics, state.books, History(), Fleet()
         calendar = Calendar(UTC) if books is None else books.calendar
         allotments = Allotments(monotonic)
@@ -89,16 +93,19 @@ class Gateway:
             self._picture = Picture(state.claims, calendar, allotments, self._alarms.quota, time)
         warn = self._alarms.quota if self._picture is None else self._picture.note
         quotas = Quotas(Tally(Calendar(UTC), time()) if books is None else books.tally, warn)
+        cache = CacheState.empty(metrics.cache, time, state.open_shared)
+        fleet_news = None if state.news is None else FleetNews(state.news, fleet, cache, loaded.config_hash)
+        cache.others = fleet_news
         return Lasting(
             metrics=metrics,
             history=history,
             trace=Trace(metrics, log, monotonic, history),
             fleet=fleet,
-            admission=Admission(admission_of(config), fleet, metrics, monotonic),
+            admission=Admission(admission_of(loaded.config), fleet, metrics, monotonic),
             meters=Meters(monotonic),
             quotas=quotas,
             grants=Grants(quotas, state.registry),
-            cache=CacheState.empty(metrics.cache, time, state.open_shared),
+            cache=cache,
             journal=None if books is None else books.journal,
             registry=state.registry,
             price_table=PriceTable(),
@@ -109,6 +116,7 @@ class Gateway:
             picture=self._picture,
             allotments=allotments,
             replicas=state.replicas,
+            fleet_news=fleet_news,
         )
 
     @property
@@ -144,6 +152,8 @@ class Gateway:
             self._webhook.aim(loaded.config.notify.webhook)
             self._metrics.config_reloaded(ok=True)
             self._metrics.config_loaded(loaded.config_hash)
+            if self._lasting.fleet_news is not None:
+                self._lasting.fleet_news.show(loaded.config_hash)
             _logger.info("config %s is in force (was %s)", loaded.config_hash, old.surface.config_hash)
             task = asyncio.create_task(self._retire(old, self._world))
             self._retiring.add(task)
@@ -157,6 +167,8 @@ class Gateway:
             lasting.append(self._picture.run(self._lasting.quotas))
         if self._state.books is not None:
             lasting.append(self._state.books.forget_old(lambda: self.config.state.retain))
+        if self._lasting.fleet_news is not None:
+            lasting.append(self._lasting.fleet_news.run())
         self._housekeeping = [asyncio.create_task(one) for one in lasting]
         for task in self._housekeeping:
             task.add_done_callback(tell_of_end)
@@ -178,6 +190,8 @@ class Gateway:
         self._lasting.tokens.close()
         self._lasting.reading_room.close()
         await self._webhook.aclose()
+        if self._lasting.fleet_news is not None:
+            await self._lasting.fleet_news.aclose()
         if self._lasting.registry is not None:
             self._lasting.registry.close()
         await self._lasting.cache.aclose()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from proxy.accounting.books import Books, open_books
 from proxy.cache import OpenShared, open_shared, without_shared
 from proxy.config import Config
-from proxy.state import ClaimStore, Registry, StateUnusable, open_registry
+from proxy.state import ClaimStore, News, Registry, StateUnusable, open_registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class State:
     open_shared: OpenShared = without_shared  #: asked as soon as a model has a cache; closed by the gateway
     claims: ClaimStore | None = None  #: None: rates and quotas are counted by this process alone
     replicas: Callable[[], int] = lambda: 1  #: how many processes share them, when that was known last
+    news: News | None = None  #: where gateways of a fleet meet; None: this one is alone; closed by the gateway
 
     def close(self) -> None:
         """Write and bring in what there is; after the gateway was closed. Blocks."""

@@ -18,11 +18,14 @@ from proxy.chain import (
     Allotments,
     Auth,
     Bookkeeper,
+    CacheRule,
     CacheState,
+    Caching,
     Catalogue,
     Claims,
     Embedders,
     Engine,
+    FleetNews,
     Grants,
     History,
     Limiter,
@@ -87,6 +90,7 @@ class Lasting:
     picture: Picture | None
     allotments: Allotments
     replicas: Callable[[], int]
+    fleet_news: FleetNews | None
 
 
 def build_world(lasting: Lasting, loaded: Loaded, old: World | None) -> World:
@@ -100,7 +104,6 @@ def build_world(lasting: Lasting, loaded: Loaded, old: World | None) -> World:
     keyring, scales = client_keyring(config.teams, lasting.registry), scales_of(config, book)
     engine = Engine(router, providers, lasting.metrics, monotonic, Random(), price_of=book.tariff_now)
     bookkeeper, rules = _bookkeeper(lasting, config, scales), cache_rules_of(config)
-    lasting.cache.adapt(config, rules)
     chains = build_chain(
         lasting.trace,
         bookkeeper,
@@ -108,7 +111,7 @@ def build_world(lasting: Lasting, loaded: Loaded, old: World | None) -> World:
         _limiter(lasting, config),
         _tiers(lasting, config),
         _spending(lasting, config, scales, rules),
-        caching_of(rules, lasting.cache, catalogue, bookkeeper.intend),
+        _caching(lasting, config, rules, catalogue, bookkeeper),
         Admit(lasting.admission, catalogue),
         Route(engine, catalogue, lasting.metrics),
         Embedders.over(engine, catalogue, rules, lasting.cache, monotonic),
@@ -137,6 +140,7 @@ def build_world(lasting: Lasting, loaded: Loaded, old: World | None) -> World:
         cache=lasting.cache,
         reports=open_reports(config, lasting.reading_room),
         picture=lasting.picture,
+        fleet_news=lasting.fleet_news,
     )
     return World(config, surface, providers)
 
@@ -144,6 +148,13 @@ def build_world(lasting: Lasting, loaded: Loaded, old: World | None) -> World:
 def _warn(loaded: Loaded) -> None:
     for warning in loaded.warnings:
         _logger.warning("config: %s", warning)
+
+
+def _caching(
+    lasting: Lasting, config: Config, rules: Mapping[str, CacheRule], catalogue: Catalogue, bookkeeper: Bookkeeper
+) -> Caching | None:
+    lasting.cache.adapt(config, rules)
+    return caching_of(rules, lasting.cache, catalogue, bookkeeper.intend)
 
 
 def _limiter(lasting: Lasting, config: Config) -> Limiter | None:

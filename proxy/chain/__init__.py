@@ -18,6 +18,7 @@ from proxy.chain.claims import Claims, rates_of
 from proxy.chain.embeddings import Embedders
 from proxy.chain.engine import Engine
 from proxy.chain.facts import client_patience_s
+from proxy.chain.fleet_news import FleetNews
 from proxy.chain.groups import group_of, lacks_of, name_target
 from proxy.chain.history import History, KeptCall
 from proxy.chain.limits import Limiter, Meters
@@ -101,6 +102,7 @@ __all__ = [
     "Embedders",
     "Engine",
     "Fallback",
+    "FleetNews",
     "Grants",
     "History",
     "KeptCall",

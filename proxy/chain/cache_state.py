@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from random import Random
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import orjson
 
@@ -51,6 +51,18 @@ class SemanticRule:
     max_error: float  #: the share of hits that may be wrong
 
 
+class Others(Protocol):
+    """The other gateways of a fleet, whose memories may hold what is to be forgotten here."""
+
+    async def tell_purge(self, meant: Meant, key: bytes | None = None) -> None:
+        """Have them forget what is meant, or else the answer of this key. Raises StateFailed."""
+        ...
+
+    def ask_complaint(self, team: str, id: str) -> None:
+        """Have the one that remembers this call take the complaint."""
+        ...
+
+
 @dataclass(slots=True)
 class CacheState:
     """What outlives worlds."""
@@ -68,6 +80,7 @@ class CacheState:
     meaning: Meaning | None = None  #: None: it is not open, or not yet
     _opening: asyncio.Task[None] | None = None
     _remote: Embeddings | None = None
+    others: Others | None = None  #: None: this gateway is alone
     purges: int = 0  #: what set out before the last that concerns its team is not stored: it may be just what was meant
     _purged_all_at: int = 0  # the last of them that concerned every team
     _purged_at: dict[str, int] = field(default_factory=dict)  # by team, the last that concerned it alone
@@ -124,31 +137,41 @@ class CacheState:
 
     async def purge(self, meant: Meant) -> int:
         """Forget every answer that is meant; how many there were. Raises StateFailed."""
-        count = self.forget(lambda entry: _is_meant(entry, meant), meant.team)
-        if self.meaning is not None and self.shared is not None and meant.id is None:
-            store, team = self.store, meant.team  # the index knows no ages: what only the disk had, goes
-            self.meaning.index.drop(lambda one: team in (None, one.team) and one.id not in store)
-        return count if self.shared is None else max(count, await self.shared.purge(meant))
+        count = self._forget_meant(meant)
+        if self.shared is not None:
+            count = max(count, await self.shared.purge(meant))
+        if self.others is not None:  # after the shared level, or they would find it there again
+            await self.others.tell_purge(meant)
+        return count
 
-    async def complain(self, team: str, id: str) -> int:
+    def forget_elsewhere(self, meant: Meant, key: bytes | None = None) -> None:
+        """Another gateway has purged what is meant, or else the answer of this key: forget it in memory and in the
+        index of meanings. Of the shared level it is gone already. An empty `Meant` is everything.
+        """
+        if key is None:
+            self._forget_meant(meant)
+        else:
+            self._forget_key(key, meant.team)
+
+    async def complain(self, team: str, id: str, *, may_ask: bool = True) -> int:
         """What this team's call of that id was given, or brought, is wrong: forget it, and learn. How many answers were
-        forgotten: none of a call that nobody remembers. Raises StateFailed.
+        forgotten: none of a call that nobody remembers, or only another gateway, which is asked. Raises StateFailed.
         """
         hit = self.served.take(team, id)
-        if hit is None:
-            return 0  # to look for it in all that is kept would be work that anybody can ask for
+        if hit is None:  # to look for it in all that is kept would be work that anybody can ask for
+            if self.others is not None and may_ask:
+                self.others.ask_complaint(team, id)
+            return 0
         entry = self.store.find(hit.key, self.wall_clock(), inf)
         if entry is not None and entry.call_id != hit.call_id:
             return 0  # that answer is gone, and another one has its place
         if hit.calibrator is not None:
             hit.calibrator.complained(hit.probability)
-        if self.meaning is not None:
-            self.meaning.index.remove([hit.key])
-        count = int(self.store.remove(hit.key))
-        self.counts.used_bytes = self.store.stats.used_bytes
-        self._purge_begins(team)
+        count = self._forget_key(hit.key, team)
         if self.shared is not None:
             count = max(count, await self.shared.discard(hit.key))
+        if self.others is not None:
+            await self.others.tell_purge(Meant(team=team), hit.key)
         return count
 
     def has_purged(self, purges: int, team: str) -> bool:
@@ -187,6 +210,21 @@ class CacheState:
         notes = None if self.shared is None else await self.shared.find_note(_LEARNED)
         self.meaning = await self.open_meaning(config.cache.memory_bytes // _INDEX_SHARE, remote, notes)
         self.meaning.index.resize(self.store.stats.budget_bytes // _INDEX_SHARE)  # it may have changed meanwhile
+
+    def _forget_meant(self, meant: Meant) -> int:
+        count = self.forget(lambda entry: _is_meant(entry, meant), meant.team)
+        if self.meaning is not None and self.shared is not None and meant.id is None:
+            store, team = self.store, meant.team  # the index knows no ages: what only the shared level had, goes
+            self.meaning.index.drop(lambda one: team in (None, one.team) and one.id not in store)
+        return count
+
+    def _forget_key(self, key: bytes, team: str | None) -> int:
+        if self.meaning is not None:
+            self.meaning.index.remove([key])
+        count = int(self.store.remove(key))
+        self.counts.used_bytes = self.store.stats.used_bytes
+        self._purge_begins(team)
+        return count
 
     def _purge_begins(self, team: str | None) -> None:
         self.purges += 1

@@ -1,5 +1,5 @@
 """`waystation keys`: client keys that are made at run time. Works on the database of the config, whether a gateway runs
-on it or not; one that runs heeds a change from its next request on.
+on it or not; one that runs heeds a change from its next request on, those that share a Redis within a second.
 """
 
 from __future__ import annotations
@@ -107,10 +107,11 @@ def _run(args: argparse.Namespace) -> int:
         print_faults(args.config or default_config_path(), error, as_json=args.json)
         return 1
     try:
-        registry = open_registry(config.state.url)
+        registry = open_registry(config.state.url, config.state.namespace)
         if registry is None:
-            raise ChangeRefused("state.url of the config names no SQLite database, and keys are kept in no other")
+            raise ChangeRefused("state.url of the config names no database")
         with closing(registry):
+            registry.refresh()
             act: Callable[[_Desk], int] = args.act
             return act(_Desk(args, config, registry, time()))
     except (ChangeRefused, StateFailed, StateUnusable) as error:
@@ -212,7 +213,9 @@ def _unblock(desk: _Desk) -> int:
 
 def _explain(desk: _Desk, text: str) -> None:
     path = sqlite_path(desk.config.state.url)
-    print(f"{path and path.absolute()}: {text}", file=sys.stderr)
+    # A URL may have a password in it.
+    place = f"Redis, {desk.config.state.namespace}" if path is None else path.absolute()
+    print(f"{place}: {text}", file=sys.stderr)
 
 
 def _print_json(report: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from proxy.observe.lag import LoopLag
 from proxy.observe.logs import CallLog, DirectWriter, LineWriter, choose_format, configure_logging
 from proxy.observe.merging import buried
 from proxy.observe.metrics import Metrics, ShedReason
+from proxy.observe.replicas import ReplicaGauge
 
 __all__ = [
     "Board",
@@ -18,6 +19,7 @@ __all__ = [
     "LineWriter",
     "LoopLag",
     "Metrics",
+    "ReplicaGauge",
     "ShedReason",
     "Standing",
     "WorkerState",

@@ -40,10 +40,12 @@ from proxy.state.entries import (
     orphan_of,
     peek_entry,
 )
+from proxy.state.news import Hearer, News, Replica
+from proxy.state.registries import open_redis_registry, open_registry
 from proxy.state.registry import AuditRow, Author, ChangeRefused, Fingerprint, Grant, Registry, StoredKey
 from proxy.state.sqlite import SqliteLedger, backup_books
 from proxy.state.sqlite_cache import SqliteCache
-from proxy.state.sqlite_registry import SqliteRegistry, open_registry
+from proxy.state.sqlite_registry import SqliteRegistry
 from proxy.state.sqlite_reports import SqliteReports
 from proxy.state.sqlite_schema import sqlite_path
 
@@ -70,6 +72,7 @@ __all__ = [
     "Folded",
     "Grant",
     "Granularity",
+    "Hearer",
     "Intent",
     "Lapsed",
     "Late",
@@ -78,12 +81,14 @@ __all__ = [
     "Line",
     "Meant",
     "Metering",
+    "News",
     "Payer",
     "Period",
     "Position",
     "QuotaPlace",
     "RateTerms",
     "Registry",
+    "Replica",
     "Role",
     "Settlement",
     "SharedRows",
@@ -102,6 +107,7 @@ __all__ = [
     "backup_books",
     "decode_entry",
     "encode_entry",
+    "open_redis_registry",
     "open_registry",
     "orphan_of",
     "peek_entry",

@@ -76,17 +76,37 @@ class AuditRow:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is in force, as of one moment."""
+
+    keys: tuple[StoredKey, ...] = ()  #: in the order of their making
+    blocked: frozenset[tuple[str, str]] = frozenset()
+    grants: tuple[Grant, ...] = ()  #: that are not withdrawn
+
+    def grants_in_force(self, now_s: float) -> Sequence[Grant]:
+        """See `Registry.grants_in_force`."""
+        return [grant for grant in self.grants if now_s * 1000 < grant.until_ms]
+
+
 class Registry(Protocol):
     """Methods that change something may be called from any thread, and by several processes at once. Each change is
-    atomic, durable, entered in the audit by the same stroke, and seen by every process at its next `refresh`.
+    atomic, durable, entered in the audit by the same stroke, and seen by every process at its next `refresh`; by those
+    that share a Redis, within a second.
 
     They raise ChangeRefused where it makes no sense, StateFailed where it failed; nothing was changed then.
     """
 
     version: int  #: another one whenever what `refresh` found was another
 
+    @property
+    def is_read(self) -> bool:
+        """Was it ever read? Before that, `refresh` raises StateFailed."""
+        ...
+
     def refresh(self) -> int:
-        """Make `keys`, `blocked` and the grants in force what they are now; gives `version`. For one thread.
+        """Make `keys`, `blocked` and the grants in force what they are now, or were within the last second where they
+        are kept for several gateways; gives `version`. For one thread.
 
         Raises StateFailed if there was a change that can't be read: what is held may be wrong by then. Cost: 2 µs,
         unless there was a change.

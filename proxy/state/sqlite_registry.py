@@ -8,14 +8,23 @@ import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from proxy.state.base import StateFailed, StateUnusable
-from proxy.state.registry import AuditRow, Author, ChangeRefused, Fingerprint, Grant, StoredKey
-from proxy.state.sqlite_schema import connect, open_database, sqlite_path
+from proxy.state.registry import AuditRow, Author, Fingerprint, Grant, Snapshot, StoredKey
+from proxy.state.registry_rules import (
+    check_blocked,
+    check_grant,
+    check_known,
+    check_new_key,
+    grant_text,
+    latest_live,
+    revocation_text,
+    rotation_text,
+)
+from proxy.state.sqlite_schema import connect, open_database
 from proxy.state.stamp import Look, Stamp
 
 #: A look that the stamp never has: whatever it has next is another.
@@ -44,22 +53,17 @@ _COUNT_UP: Final = """
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Snapshot:
-    keys: tuple[StoredKey, ...] = ()
-    blocked: frozenset[tuple[str, str]] = frozenset()
-    grants: tuple[Grant, ...] = ()  #: that are not withdrawn
-
-
 class SqliteRegistry:
     """See `Registry`."""
+
+    is_read = True  # from the start, or there is none
 
     def __init__(self, path: Path) -> None:
         """Open the file, create it or bring it up to date. Raises StateUnusable."""
         self._path = path
         self._stamp = Stamp(path)
         self._seen: Look | None = _NO_LOOK
-        self._snapshot = _Snapshot()
+        self._snapshot = Snapshot()
         self._is_failing = False
         self.version = 0
         # Open as long as the process is: the last one to close a database locks out those who open it meanwhile.
@@ -94,19 +98,16 @@ class SqliteRegistry:
 
     def grants_in_force(self, now_s: float) -> Sequence[Grant]:
         """See `Registry.grants_in_force`."""
-        return [grant for grant in self._snapshot.grants if now_s * 1000 < grant.until_ms]
+        return self._snapshot.grants_in_force(now_s)
 
     def create_key(
         self, team: str, name: str, fingerprint: Fingerprint, expires_ms: int | None, author: Author
     ) -> StoredKey:
         """See `Registry.create_key`."""
         with self._changing() as connection:
-            if any(key.is_live(author.at_ms) for key in _keys_of(connection, team, name)):
-                raise ChangeRefused(
-                    f"the team '{team}' has a key '{name}' already: rotate it, revoke it, or choose another name"
-                )
-            if connection.execute("SELECT 1 FROM blocked_keys WHERE team = ? AND name = ?", (team, name)).fetchone():
-                raise ChangeRefused(f"the name '{name}' is blocked in the team '{team}': choose another, or unblock it")
+            blocked = connection.execute("SELECT 1 FROM blocked_keys WHERE team = ? AND name = ?", (team, name))
+            is_blocked = blocked.fetchone() is not None
+            check_new_key(_keys_of(connection, team, name), is_blocked, team, name, author.at_ms)
             key = _add_key(connection, team, name, fingerprint, expires_ms, None, author)
             _record(connection, author, "key.create", f"{team}/{name}", key.prefix)
         return key
@@ -114,24 +115,20 @@ class SqliteRegistry:
     def rotate_key(self, team: str, name: str, fingerprint: Fingerprint, overlap_ms: int, author: Author) -> StoredKey:
         """See `Registry.rotate_key`."""
         with self._changing() as connection:
-            live = [key for key in _keys_of(connection, team, name) if key.is_live(author.at_ms)]
-            if not live:
-                raise ChangeRefused(f"the team '{team}' has no live key '{name}' here to rotate: create one")
-            key = _add_key(connection, team, name, fingerprint, live[-1].expires_ms, live[-1].id, author)
+            old = latest_live(_keys_of(connection, team, name), team, name, author.at_ms)
+            key = _add_key(connection, team, name, fingerprint, old.expires_ms, old.id, author)
             connection.execute(_END, (author.at_ms + overlap_ms, team, name, key.id))
-            detail = f"{live[-1].prefix} -> {key.prefix}, overlap {overlap_ms / 1000:g} s"
-            _record(connection, author, "key.rotate", f"{team}/{name}", detail)
+            _record(connection, author, "key.rotate", f"{team}/{name}", rotation_text(old, key, overlap_ms))
         return key
 
     def revoke_key(self, team: str, name: str, author: Author) -> int:
         """See `Registry.revoke_key`. Announced even if it was revoked before: that may have been cut short."""
         with self._changing() as connection:
             found = _keys_of(connection, team, name)
-            if not found:
-                raise ChangeRefused(f"the team '{team}' has no key '{name}' here")
+            check_known(found, team, name)
             connection.execute(_REVOKE, (author.at_ms, team, name))
             live = [key for key in found if key.is_live(author.at_ms)]
-            _record(connection, author, "key.revoke", f"{team}/{name}", ", ".join(key.prefix for key in live))
+            _record(connection, author, "key.revoke", f"{team}/{name}", revocation_text(live))
         return len(live)
 
     def block_key(self, team: str, name: str, author: Author) -> None:
@@ -143,8 +140,8 @@ class SqliteRegistry:
     def unblock_key(self, team: str, name: str, author: Author) -> None:
         """See `Registry.unblock_key`."""
         with self._changing() as connection:
-            if not connection.execute("DELETE FROM blocked_keys WHERE team = ? AND name = ?", (team, name)).rowcount:
-                raise ChangeRefused(f"the key '{name}' of the team '{team}' is not blocked")
+            gone = connection.execute("DELETE FROM blocked_keys WHERE team = ? AND name = ?", (team, name))
+            check_blocked(gone.rowcount > 0, team, name)
             _record(connection, author, "key.unblock", f"{team}/{name}")
 
     def add_grant(
@@ -161,20 +158,14 @@ class SqliteRegistry:
         row = (team, quota, amount, unit, until_ms, author.at_ms, author.name, note)
         with self._changing() as connection:
             grant = Grant(*connection.execute(_ADD_GRANT, row).fetchone())
-            until = datetime.fromtimestamp(until_ms / 1000, UTC).isoformat(timespec="seconds")
-            detail = f"grant {grant.id}: {amount} {unit} until {until}"
-            _record(connection, author, "grant.add", f"{team}/{quota}", detail)
+            _record(connection, author, "grant.add", f"{team}/{quota}", grant_text(grant))
         return grant
 
     def withdraw_grant(self, grant_id: int, author: Author) -> Grant:
         """See `Registry.withdraw_grant`."""
         with self._changing() as connection:
             row = connection.execute(f"SELECT {_GRANT} FROM grants WHERE id = ?", (grant_id,)).fetchone()
-            if row is None:
-                raise ChangeRefused(f"there is no grant {grant_id}")
-            grant = Grant(*row)
-            if grant.withdrawn_ms is not None or grant.until_ms <= author.at_ms:
-                raise ChangeRefused(f"the grant {grant_id} is over already")
+            grant = check_grant(None if row is None else Grant(*row), grant_id, author.at_ms)
             connection.execute(_WITHDRAW, (author.at_ms, grant_id))
             _record(connection, author, "grant.withdraw", f"{grant.team}/{grant.quota}", f"grant {grant_id}")
         return replace(grant, withdrawn_ms=author.at_ms)
@@ -246,13 +237,13 @@ class SqliteRegistry:
                 raise StateFailed(f"the database {self._path}: {error}") from error
 
 
-def _read_snapshot(connection: sqlite3.Connection) -> _Snapshot:
+def _read_snapshot(connection: sqlite3.Connection) -> Snapshot:
     connection.execute("BEGIN")  # all of it as of one moment
     try:
         keys = tuple([StoredKey(*row) for row in connection.execute(f"SELECT {_KEY} FROM client_keys ORDER BY id")])
         blocked = frozenset(connection.execute("SELECT team, name FROM blocked_keys"))
         rows = connection.execute(f"SELECT {_GRANT} FROM grants WHERE withdrawn_ms IS NULL ORDER BY id")
-        return _Snapshot(keys, blocked, tuple([Grant(*row) for row in rows]))
+        return Snapshot(keys, blocked, tuple([Grant(*row) for row in rows]))
     finally:
         connection.rollback()
 
@@ -276,9 +267,3 @@ def _add_key(
 
 def _record(connection: sqlite3.Connection, author: Author, action: str, subject: str, detail: str = "") -> None:
     connection.execute(_RECORD, (author.at_ms, author.name, action, subject, detail))
-
-
-def open_registry(url: str) -> SqliteRegistry | None:
-    """The registry at `state.url`; None if that is no SQLite database. Raises StateUnusable."""
-    path = sqlite_path(url)
-    return None if path is None else SqliteRegistry(path)

@@ -16,7 +16,7 @@ COMPOSE: Final = "deploy/compose/compose.yaml"
 COMPOSE_CONFIG: Final = "deploy/compose/gateway/waystation.yaml"
 KUBERNETES: Final = "deploy/kubernetes"
 KUBERNETES_CONFIG: Final = f"{KUBERNETES}/waystation.yaml"
-#: What closing takes after the last call: idle connections (1 s), the last words (4 s), and bringing in the books of a state that is slow.
+#: What closing takes beyond them: idle connections (1 s), last words (4 s), bringing in the books of a slow state.
 _CLOSING_S: Final = 15.0
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 

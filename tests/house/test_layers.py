@@ -24,7 +24,11 @@ OWNERS = {
     ],
     "limits": ["proxy/chain/limits.py"],
     "multidict": ["proxy/providers/transport/*.py"],
-    "prometheus_client": ["proxy/observe/metrics.py", "proxy/observe/merging.py"],
+    "prometheus_client": [
+        "proxy/observe/metrics.py",
+        "proxy/observe/merging.py",
+        "proxy/observe/replicas.py",
+    ],
     "pydantic": ["proxy/config/schema*.py"],
     "redis": ["proxy/state/*.py"],
     "rich": ["proxy/cli/*.py"],

@@ -28,6 +28,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "proxy/state/claims.py": "the same",
     "proxy/state/registry.py": "the same",
     "proxy/state/cache_rows.py": "the same",
+    "proxy/state/news.py": "the same",
     "proxy/providers/transport/connections.py": "one test body for both transports: transport/test_body.py",
     "proxy/providers/transport/over_aiohttp.py": "the same",
     "proxy/providers/transport/over_httpx.py": "the same",

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.breaker import Breaker, BreakerSettings
+from routing.tally import Tally
 
 SETTINGS = BreakerSettings()
 
@@ -295,3 +296,114 @@ def test_it_opens_exactly_when_the_rules_say(outcomes: list[bool]) -> None:
         assert (breaker.state(100.0) == "open") == (row or ratio)
         if row or ratio:
             break
+
+
+def shared(settings: BreakerSettings = SETTINGS) -> tuple[Breaker, Tally]:
+    breaker, tally = Breaker(settings), Tally()
+    breaker.share(tally)
+    return breaker, tally
+
+
+def test_what_is_counted_and_an_opening_are_told_to_others() -> None:
+    breaker, tally = shared()
+    run(breaker, "..?xxxxx", 100.0)
+    assert (tally.attempts, tally.failures, tally.open_until) == (7, 5, 102.0)
+    breaker.cool_down(60.0, 100.0)
+    assert tally.open_until == 160.0
+
+
+def test_what_was_heard_is_not_told() -> None:
+    breaker, tally = shared()
+    breaker.heard(5, 5, 2.0, 100.0)
+    assert breaker.state(100.0) == "open"
+    assert tally == Tally()
+
+
+def test_who_has_not_been_answered_lately_takes_the_others_word() -> None:
+    breaker, _ = shared()
+    breaker.heard(9, 5, 3.0, 100.0)
+    assert breaker.open_for_s(100.0) == 3.0
+    breaker, _ = shared()
+    run(breaker, ".", 100.0)
+    breaker.heard(5, 5, 3.0, 115.0)
+    assert breaker.open_for_s(115.0) == 3.0
+
+
+def test_failures_of_several_add_up_and_open_it_where_each_saw_too_few() -> None:
+    breaker, _ = shared()
+    run(breaker, "xx", 100.0)
+    breaker.heard(2, 2, 0.0, 100.0)
+    assert breaker.state(100.0) == "closed"
+    breaker.heard(1, 1, 0.0, 100.0)
+    assert breaker.open_for_s(100.0) == SETTINGS.cool_down_s
+
+
+def test_the_ratio_is_that_of_all_where_ones_own_attempts_are_few() -> None:
+    breaker, _ = shared()
+    run(breaker, "x", 100.0)
+    breaker.heard(8, 4, 0.0, 100.0)
+    assert breaker.state(100.0) == "closed"
+    breaker.heard(2, 1, 0.0, 101.0)
+    assert breaker.state(101.0) == "open"
+
+
+def test_one_whose_own_way_is_broken_does_not_close_the_way_of_others() -> None:
+    breaker, _ = shared()
+    for second in range(100, 160):
+        run(breaker, ".........x", float(second))
+        breaker.heard(10, 10, 30.0 if second % 30 == 0 else 0.0, second + 0.5)
+        assert breaker.state(second + 0.5) == "closed"
+
+
+def test_two_failures_of_ones_own_are_enough_where_others_saw_many() -> None:
+    breaker, _ = shared()
+    run(breaker, "....................", 100.0)
+    breaker.heard(9, 5, 2.0, 100.5)
+    run(breaker, "x", 100.6)
+    assert breaker.state(100.6) == "closed"
+    run(breaker, "x", 100.7)
+    assert breaker.state(100.7) == "open"
+
+
+@pytest.mark.parametrize("answered", ["own", "others"])
+def test_an_answer_ends_the_row_of_the_others(answered: str) -> None:
+    breaker, _ = shared()
+    run(breaker, ".", 100.0)
+    breaker.heard(5, 5, 2.0, 100.1)
+    if answered == "own":
+        run(breaker, ".", 100.2)
+    else:
+        breaker.heard(1, 0, 0.0, 100.2)
+    run(breaker, "xx", 100.3)
+    assert breaker.state(100.3) == "closed"
+
+
+def test_the_probe_of_ones_own_says_more_than_the_others() -> None:
+    breaker, _ = shared()
+    breaker.heard(5, 5, 2.0, 100.0)
+    breaker.began(102.0)
+    breaker.heard(1, 1, 30.0, 102.1)
+    breaker.ended(False, 102.2, 102.0)
+    assert breaker.state(102.2) == "closed"
+
+
+def test_an_opening_elsewhere_makes_a_cool_down_longer_and_never_shorter() -> None:
+    breaker, _ = shared()
+    run(breaker, "xxxxx", 100.0)
+    breaker.heard(1, 1, 1.0, 100.0)
+    assert breaker.open_for_s(100.0) == 2.0
+    breaker.heard(1, 1, 4.0, 101.0)
+    assert breaker.open_for_s(101.0) == 4.0
+
+
+def test_a_single_failure_opens_one_that_is_set_so_whatever_others_say() -> None:
+    breaker, _ = shared(BreakerSettings(consecutive=1))
+    run(breaker, ".x", 100.0)
+    assert breaker.state(100.0) == "open"
+
+
+def test_nothing_is_heard_where_nothing_is_shared() -> None:
+    breaker = Breaker(SETTINGS)
+    assert not breaker.is_shared
+    breaker.heard(99, 99, 30.0, 100.0)
+    assert breaker.state(100.0) == "closed"

@@ -4,6 +4,7 @@ from random import Random
 import pytest
 
 from routing.health import Health
+from routing.tally import Tally
 from routing.timing import p_within
 
 
@@ -156,3 +157,55 @@ def test_slowness_is_told_against_the_usual() -> None:
     health = taught(base_s=1, per_ktok_s=0, sigma=0.1, count=100)
     assert health.began_to_answer(3.0, 1000, 100) == pytest.approx(3, rel=0.1)
     assert health.began_to_answer(0.0, 1000, 100) > 0  # a clock that stood still is no error
+
+
+def told(health: Health, tally: Tally, now: float) -> None:
+    """Tell this one what that one saw."""
+    health.heard(tally.take(0, now), now)
+
+
+def test_what_others_saw_moves_it_as_if_it_had_seen_it() -> None:
+    seen, heard, tally = Health(), Health(), Tally()
+    seen.share(tally)
+    for number in range(40):
+        seen.ended(number % 4 != 0, 100.0)
+        seen.streamed(number % 5 == 0, 100.0)
+    told(heard, tally, 100.0)
+    assert heard.p_ok(100.0) == pytest.approx(seen.p_ok(100.0), abs=0.001)
+    assert heard.p_cut(100.0) == pytest.approx(seen.p_cut(100.0), rel=0.5)
+    assert heard.p_cut(100.0) > 5 * Health().p_cut(100.0)
+
+
+def test_slowness_elsewhere_is_slowness_here() -> None:
+    one, other = (taught(base_s=1, per_ktok_s=0, sigma=0.1, count=100) for _ in range(2))
+    tally = Tally()
+    other.share(tally)
+    for _ in range(10):
+        other.began_to_answer(4.0, 1000, 100.0)
+        other.came_whole(9.0, 1000, 100, 100.0)
+    before, whole_before = one.ratio(100.0)[0], one.whole_s(1000, 100, 100.0)[0]
+    told(one, tally, 100.0)
+    assert one.ratio(100.0)[0] > before + 0.5
+    assert one.whole_s(1000, 100, 100.0)[0] > 1.3 * whole_before
+    assert one.samples == 100
+
+
+def test_what_was_given_up_late_is_told_as_late() -> None:
+    one, other = (taught(base_s=1, per_ktok_s=0, sigma=0.1, count=50) for _ in range(2))
+    tally = Tally()
+    one.share(tally)
+    one.timed_out(2.0, 1000, 50.0)
+    told(other, tally, 50.0)
+    assert other.p_begins(50.0) == pytest.approx(one.p_begins(50.0), abs=0.005)
+
+
+def test_an_outage_that_all_are_in_is_one_fault_on_the_record() -> None:
+    alone, heard = Health(), Health()
+    for health in (alone, heard):
+        health.ended(False, 100.0)
+    for _ in range(9):
+        tally, other = Tally(), Health()
+        other.share(tally)
+        other.ended(False, 100.0)
+        told(heard, tally, 100.0)
+    assert heard.p_ok(400.0) == pytest.approx(alone.p_ok(400.0), abs=0.001)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.pacer import Pacer
+from routing.tally import Tally
 from routing.types import RateLimits
 
 
@@ -375,3 +376,61 @@ def test_the_spare_room_is_the_headroom_of_the_last_question() -> None:
     pacer.wait_s(100, 0.0)
     assert pacer.spare == pytest.approx(pacer.headroom(0.0))
     assert pacer.spare < 0.15
+
+
+def shared(rpm: int | None = 60, tpm: int | None = None, others: int = 1) -> tuple[Pacer, Tally]:
+    pacer, tally = Pacer(rpm, tpm), Tally(others)
+    pacer.share(tally)
+    return pacer, tally
+
+
+def test_what_is_sent_is_told_and_so_is_what_was_not_used_of_it() -> None:
+    pacer, tally = shared()
+    pacer.began(1000, 0.0)
+    pacer.ended(1000, 200, 1.0)
+    assert (tally.requests, tally.tokens) == (1, 200)
+
+
+def test_what_others_sent_is_taken_off_the_limit_and_not_told() -> None:
+    pacer, tally = shared(others=0, tpm=600)
+    pacer.heard(30, 300, 0.0, 0.0)
+    assert pacer.headroom(0.0) == 0.5
+    assert pacer.wait_s(400, 0.0) == pytest.approx(12.0)
+    assert tally == Tally()
+
+
+def test_others_are_taken_to_send_as_much_until_they_have_told() -> None:
+    pacer, _ = shared(60)
+    sent = 0
+    while pacer.wait_s(1, 0.0) <= 0:
+        pacer.began(1, 0.0)
+        sent += 1
+    assert sent == 30
+    pacer.turn(0.0, are_others_heard=True)
+    assert pacer.wait_s(1, 0.0) > 0  # what they sent until now they tell by the next turn
+    pacer.turn(0.0, are_others_heard=True)
+    assert pacer.headroom(0.0) == 0.5
+
+
+def test_while_others_cannot_be_heard_each_keeps_to_its_share() -> None:
+    pacer, sent = shared(60)[0], 0
+    for tick in range(1200):  # ten minutes
+        now = tick * 0.5
+        while pacer.wait_s(1, now) <= 0:
+            pacer.began(1, now)
+            sent += 1
+        pacer.turn(now, are_others_heard=False)
+    assert sent == pytest.approx(300 + 30, abs=10)
+    for now in (600.0, 600.5):
+        pacer.turn(now, are_others_heard=True)
+    assert pacer.headroom(600.5) < 0.1  # nothing of it comes back at once
+
+
+def test_a_rest_is_told_and_one_that_was_heard_is_kept_and_not_told() -> None:
+    pacer, tally = shared()
+    pacer.refused(None, 0.0, 1.0)
+    assert tally.rest_until == 2.0
+    pacer.heard(0, 0, 30.0, 1.0)
+    assert pacer.is_blocked(30.9)
+    pacer.refused(5.0, 1.0, 2.0)
+    assert tally.rest_until == 7.0

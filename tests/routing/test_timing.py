@@ -3,6 +3,7 @@ from random import Random
 
 import pytest
 
+from routing.tally import Ratios
 from routing.timing import Timing, p_within
 
 
@@ -95,3 +96,23 @@ def test_waiting_for_ever_is_no_error() -> None:
 @pytest.mark.parametrize(("limit_s", "expected"), [(1.0, 0.5), (1000.0, 1.0), (0.001, 0.0)])
 def test_the_share_within_a_limit(limit_s: float, expected: float) -> None:
     assert p_within(limit_s, 1.0, 0.5) == pytest.approx(expected, abs=1e-9)
+
+
+def test_what_others_saw_counts_as_if_it_had_been_seen_here_one_by_one() -> None:
+    here, told = taught(*[1.0] * 30), taught(*[1.0] * 30)
+    told.tally = Ratios()
+    for _ in range(8):
+        told.took(3.0, 1.0, 31.0)
+    usual_s = here.usual_s(1.0)
+    here.heard(told.tally.count, told.tally.total, told.tally.squares, 31.0)
+    assert here.ratio(31.0)[0] == pytest.approx(told.ratio(31.0)[0], abs=0.01)
+    assert (here.usual_s(1.0), here.samples) == (usual_s, 30)
+
+
+def test_what_is_learned_is_written_down_only_where_it_is_asked_for() -> None:
+    timing = taught(1.0)
+    assert timing.tally is None
+    timing.tally = Ratios()
+    timing.took(2.0, 1.0, 1.0)
+    timing.outlasted(9.0, 1.0, 1.0)
+    assert timing.tally.count == 2

@@ -7,6 +7,7 @@ import pytest
 
 from proxy.state import SqliteRegistry
 from tests.gateways import CONFIG, KEY, OTHER_KEY, VIEWER_KEY, Rig, chat_body
+from tests.news import FakeNews
 
 CACHE, PURGE, FEEDBACK = "/admin/v1/cache", "/admin/v1/cache/purge", "/v1/cache/feedback"
 TEXT = CONFIG.replace("chat: {", "chat: {cache: {exact: {ttl: 1h}}, ") + "cache: {memory: 2MB}\n"
@@ -119,3 +120,14 @@ async def test_what_was_saved_is_shown_once_by_tier() -> None:
     counts.saved_nusd, counts.semantic.saved_nusd = 5_000_000_000, 2_000_000_000
     async with rig.admin() as admin:
         assert (await admin.get(CACHE)).json()["exact"]["saved_usd"] == "3.000000000"
+
+
+async def test_in_a_fleet_a_purge_that_others_cannot_be_told_of_is_to_be_tried_again() -> None:
+    news = FakeNews()
+    async with Rig(news=news).admin() as client:
+        assert (await client.post("/admin/v1/cache/purge", json={"team": "search"})).status_code == 200
+        assert [kind for kind, _ in news.told] == ["purge"]
+        news.is_away = True
+        refused = await client.post("/admin/v1/cache/purge", json={"team": "search"})
+    assert refused.status_code == 503
+    assert "other gateways can't be told" in refused.json()["error"]["message"]

@@ -66,7 +66,7 @@ async def test_without_a_database_there_is_nothing_to_show_and_operators_are_tol
     async with Rig().admin() as client:
         response = await client.get(f"/admin/v1/{path}")
     assert response.status_code == 404
-    assert "state.url names no SQLite database" in response.json()["error"]["message"]
+    assert "state.url names no database" in response.json()["error"]["message"]
 
 
 async def test_what_was_done_stays_done_if_it_cannot_be_entered(

@@ -1,5 +1,6 @@
 from proxy.observe import Board, Crew
-from tests.gateways import Rig
+from proxy.state import open_redis_registry
+from tests.gateways import Rig, chat_body
 
 
 async def test_probes_need_no_key_and_name_the_config() -> None:
@@ -42,3 +43,20 @@ async def test_one_of_several_workers_answers_for_all() -> None:
         assert (await client.get("/livez")).status_code == 200
     assert (health["worker"], health["workers_lost"], health["calls_in_flight"]) == (2, 3, 5)
     assert [(one["worker"], one["state"]) for one in health["workers"]] == [(1, "ready"), (2, "starting")]
+
+
+async def test_a_gateway_that_could_not_read_its_keys_yet_is_not_ready() -> None:
+    registry = open_redis_registry("redis://127.0.0.1:1/0", "fleet")
+    registry.follow()
+    rig = Rig(registry=registry)
+    async with rig.client(None) as client:
+        assert (await client.get("/livez")).status_code == 200
+        for path in ("/readyz", "/healthz"):
+            answer = await client.get(path)
+            assert (answer.status_code, answer.json()["status"]) == (503, "keys unread")
+    async with rig.client() as client:
+        refused = await client.post("/v1/chat/completions", json=chat_body())
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+    registry.version = 1
+    async with rig.client(None) as client:
+        assert (await client.get("/readyz")).status_code == 200

@@ -6,7 +6,9 @@ import httpx
 import pytest
 
 from proxy.cli.latencies import read_measured
+from routing.tally import Share
 from tests.gateways import CONFIG, KEY, VIEWER_KEY, Rig, chat_body
+from tests.news import FakeNews
 
 TWO = CONFIG.replace(
     "targets: [{provider: demo, model: demo-1}]",
@@ -171,3 +173,30 @@ async def test_an_explanation_is_for_a_chat_completion_unless_it_asks_for_embedd
             for needs in ([], ["embeddings"])
         ]
     assert (chat["excluded"], embedding["excluded"]) == ("lacks chat", None)
+
+
+async def test_in_a_fleet_a_drain_is_ordered_for_all_gateways_or_for_none() -> None:
+    news = FakeNews()
+    rig = Rig(TWO, news=news)
+    order = {"target": "demo/demo-1", "seconds": 60}
+    async with rig.admin() as admin:
+        assert (await admin.post("/admin/v1/targets/drain", json=order)).status_code == 200
+        assert (await admin.post("/admin/v1/targets/undrain", json=order)).status_code == 200
+        assert news.told == [("drain", "demo/demo-1", 60.0), ("undrain", "demo/demo-1")]
+        news.is_away = True
+        refused = await admin.post("/admin/v1/targets/drain", json=order)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert "Take it as not done" in refused.json()["error"]["message"]
+        assert rig.gateway.surface.router.fleet["demo/demo-1"].drained_until == -inf
+
+
+async def test_in_a_fleet_attempts_under_way_elsewhere_are_shown() -> None:
+    rig = Rig(TWO, news=FakeNews())
+    fleet_news = rig.gateway.surface.fleet_news
+    assert fleet_news is not None
+    fleet_news.share()
+    share = list(Share(in_flight=3.0))
+    fleet_news.sharing.absorb("other", {"demo/demo-1": share}, 0.0)
+    async with rig.admin(VIEWER_KEY) as client:
+        rows = (await client.get("/admin/v1/targets")).json()["targets"]
+    assert {row["target"]: row["in_flight_elsewhere"] for row in rows}["demo/demo-1"] == 3

@@ -7,6 +7,7 @@ import pytest
 from proxy.cli import main
 from proxy.state import SqliteRegistry
 from tests.gateways import KEY
+from tests.redis_server import redis_server
 
 TEXT = f"""\
 version: 1
@@ -173,9 +174,9 @@ def test_a_config_with_faults_and_one_without_a_database_are_refused(shell: Shel
     (shell.folder / "my.yaml").write_text(TEXT.replace("version: 1", "version: 2"))
     shell.keys("list", code=1)
     assert "my.yaml:1:10: version: expected 1" in shell.err
-    (shell.folder / "my.yaml").write_text(TEXT.replace("sqlite:///state/a.db", "redis://h/0"))
+    (shell.folder / "my.yaml").write_text(TEXT.replace("sqlite:///state/a.db", "redis://:secret@127.0.0.1:1/0"))
     shell.keys("list", code=1)
-    assert "names no SQLite database" in shell.err
+    assert shell.err == "keys: Redis can't be asked: ConnectionError\n"
     (shell.folder / "my.yaml").write_text(TEXT.replace("state/a.db", "my.yaml"))
     shell.keys("list", code=1)
     assert "can't be used: file is not a database" in shell.err
@@ -204,3 +205,26 @@ def test_the_embedded_default_has_a_database_too(
     assert main(["keys", "create", "--team", "default", "--name", "web"]) == 0
     assert capsys.readouterr().out.startswith("sk-ws-")
     assert (tmp_path / "waystation.db").exists()
+
+
+@pytest.mark.integration
+def test_the_same_commands_work_on_redis_and_name_no_password(shell: Shell, tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        url = server.url.replace("redis://", "redis://default:unguessable@")
+        server.client.config_set("requirepass", "unguessable")
+        (shell.folder / "my.yaml").write_text(TEXT.replace("sqlite:///state/a.db", url))
+        key = shell.keys("create", *named("sales", "web")).strip()
+        assert key.startswith("sk-ws-")
+        assert shell.err.startswith("Redis, waystation: the key 'web' is made for the team 'sales'")
+        shell.keys("create", *named("sales", "web"), code=1)
+        assert "has a key 'web' already" in shell.err
+        assert shell.keys("rotate", *named("sales", "web"), "--overlap", "0s").strip() != key
+        shell.keys("revoke", *named("sales", "web"))
+        shell.keys("revoke", *named("search", "ci"))
+        rows = shell.json("list")["keys"]
+        assert [(row["name"], row["status"]) for row in rows] == [
+            ("ci", "blocked"),
+            ("web", "revoked"),
+            ("web", "revoked"),
+        ]
+        assert "unguessable" not in shell.err

@@ -1,10 +1,11 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -13,15 +14,18 @@ from proxy.state import (
     ChangeRefused,
     Fingerprint,
     Position,
+    Registry,
     SqliteLedger,
     SqliteRegistry,
     StateFailed,
     StateUnusable,
     StoredKey,
+    open_redis_registry,
 )
 from proxy.state.sqlite_schema import MIGRATIONS, connect, prepare
 from proxy.state.stamp import Stamp
 from tests.books import booking, settlement
+from tests.redis_server import redis_server
 
 DAY_MS = 86_400_000
 
@@ -39,6 +43,35 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "a.db"
 
 
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.integration)])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Registry]:
+    """Opens the same registry, as each process does for itself."""
+    if request.param == "sqlite":
+        return lambda: SqliteRegistry(tmp_path / "a.db")
+    url, namespace = request.getfixturevalue("redis_url"), f"t{uuid4().hex}"
+    return lambda: open_redis_registry(url, namespace)
+
+
+@pytest.fixture
+def either(reopen: Callable[[], Registry]) -> Iterator[Registry]:
+    """Wherever it is kept."""
+    with closing(reopen()) as registry:
+        yield registry
+
+
+@pytest.fixture
+def either_elsewhere(reopen: Callable[[], Registry], either: Registry) -> Iterator[Registry]:
+    """The same, as another process has it."""
+    with closing(reopen()) as registry:
+        yield registry
+
+
 @pytest.fixture
 def registry(path: Path) -> Iterator[SqliteRegistry]:
     with closing(SqliteRegistry(path)) as registry:
@@ -52,27 +85,27 @@ def elsewhere(path: Path, registry: SqliteRegistry) -> Iterator[SqliteRegistry]:
         yield registry
 
 
-def audited(registry: SqliteRegistry) -> list[tuple[str, str]]:
+def audited(registry: Registry) -> list[tuple[str, str]]:
     return [(row.action, row.subject) for row in reversed(registry.audit(100))]
 
 
 def test_a_key_is_kept_as_its_digest_and_seen_elsewhere_at_the_next_look(
-    registry: SqliteRegistry, elsewhere: SqliteRegistry, path: Path
+    either: Registry, either_elsewhere: Registry
 ) -> None:
-    before = registry.refresh()
-    assert not registry.keys
-    made = elsewhere.create_key("search", "ci", fingerprint(), None, at())
+    before = either.refresh()
+    assert not either.keys
+    made = either_elsewhere.create_key("search", "ci", fingerprint(), None, at())
     assert made == StoredKey(1, fingerprint().digest, "sk-ws-a", "search", "ci", 1000)
-    assert len(registry.keys) == 0
-    assert registry.refresh() == before + 1
-    assert registry.keys == (made,)
-    assert registry.refresh() == before + 1
+    assert len(either.keys) == 0
+    assert either.refresh() == before + 1
+    assert either.keys == (made,)
+    assert either.refresh() == before + 1
 
 
-def test_a_change_of_ones_own_is_seen_too(registry: SqliteRegistry) -> None:
-    registry.create_key("search", "ci", fingerprint(), None, at())
-    registry.refresh()
-    assert [key.name for key in registry.keys] == ["ci"]
+def test_a_change_of_ones_own_is_seen_too(either: Registry) -> None:
+    either.create_key("search", "ci", fingerprint(), None, at())
+    either.refresh()
+    assert [key.name for key in either.keys] == ["ci"]
 
 
 def test_what_was_there_before_is_known_from_the_beginning(registry: SqliteRegistry, path: Path) -> None:
@@ -84,54 +117,54 @@ def test_what_was_there_before_is_known_from_the_beginning(registry: SqliteRegis
         assert other.blocked == {("sales", "web")}
 
 
-def test_a_name_is_one_live_keys_within_its_team(registry: SqliteRegistry) -> None:
-    registry.create_key("search", "ci", fingerprint("a"), 5000, at())
+def test_a_name_is_one_live_keys_within_its_team(either: Registry) -> None:
+    either.create_key("search", "ci", fingerprint("a"), 5000, at())
     with pytest.raises(ChangeRefused, match="has a key 'ci' already"):
-        registry.create_key("search", "ci", fingerprint("b"), None, at(4999))
-    registry.create_key("sales", "ci", fingerprint("c"), None, at())
-    registry.create_key("search", "ci", fingerprint("d"), None, at(5000))
-    registry.revoke_key("search", "ci", at(5001))
-    registry.create_key("search", "ci", fingerprint("e"), None, at(5002))
-    assert len(audited(registry)) == 5
+        either.create_key("search", "ci", fingerprint("b"), None, at(4999))
+    either.create_key("sales", "ci", fingerprint("c"), None, at())
+    either.create_key("search", "ci", fingerprint("d"), None, at(5000))
+    either.revoke_key("search", "ci", at(5001))
+    either.create_key("search", "ci", fingerprint("e"), None, at(5002))
+    assert len(audited(either)) == 5
 
 
-def test_a_name_that_is_blocked_is_not_given_to_a_new_key(registry: SqliteRegistry) -> None:
-    registry.block_key("search", "ci", at())
+def test_a_name_that_is_blocked_is_not_given_to_a_new_key(either: Registry) -> None:
+    either.block_key("search", "ci", at())
     with pytest.raises(ChangeRefused, match="the name 'ci' is blocked"):
-        registry.create_key("search", "ci", fingerprint(), None, at())
+        either.create_key("search", "ci", fingerprint(), None, at())
 
 
-def test_a_rotated_key_has_two_secrets_until_the_old_one_ends(registry: SqliteRegistry) -> None:
-    registry.create_key("search", "ci", fingerprint("a"), None, at(1000))
-    new = registry.rotate_key("search", "ci", fingerprint("b"), DAY_MS, at(2000))
-    registry.refresh()
-    old, kept = registry.keys
+def test_a_rotated_key_has_two_secrets_until_the_old_one_ends(either: Registry) -> None:
+    either.create_key("search", "ci", fingerprint("a"), None, at(1000))
+    new = either.rotate_key("search", "ci", fingerprint("b"), DAY_MS, at(2000))
+    either.refresh()
+    old, kept = either.keys
     assert kept == new
     assert (old.expires_ms, new.expires_ms, new.rotated_from) == (2000 + DAY_MS, None, old.id)
     assert (old.is_live(2000 + DAY_MS - 1), old.is_live(2000 + DAY_MS)) == (True, False)
 
 
-def test_rotation_gives_no_secret_more_time_than_it_had(registry: SqliteRegistry) -> None:
-    registry.create_key("search", "ci", fingerprint("a"), 9000, at(1000))
-    registry.rotate_key("search", "ci", fingerprint("b"), 1000, at(2000))
-    registry.rotate_key("search", "ci", fingerprint("c"), DAY_MS, at(2500))
-    registry.refresh()
-    assert [key.expires_ms for key in registry.keys] == [3000, 9000, 9000]
-    registry.revoke_key("search", "ci", at(2600))
+def test_rotation_gives_no_secret_more_time_than_it_had(either: Registry) -> None:
+    either.create_key("search", "ci", fingerprint("a"), 9000, at(1000))
+    either.rotate_key("search", "ci", fingerprint("b"), 1000, at(2000))
+    either.rotate_key("search", "ci", fingerprint("c"), DAY_MS, at(2500))
+    either.refresh()
+    assert [key.expires_ms for key in either.keys] == [3000, 9000, 9000]
+    either.revoke_key("search", "ci", at(2600))
     with pytest.raises(ChangeRefused, match="no live key 'ci'"):
-        registry.rotate_key("search", "ci", fingerprint("d"), 0, at(2700))
+        either.rotate_key("search", "ci", fingerprint("d"), 0, at(2700))
 
 
-def test_revocation_ends_all_secrets_of_a_key_and_no_others(registry: SqliteRegistry) -> None:
-    registry.create_key("search", "ci", fingerprint("a"), None, at())
-    registry.rotate_key("search", "ci", fingerprint("b"), DAY_MS, at())
-    registry.create_key("search", "web", fingerprint("c"), None, at())
-    assert registry.revoke_key("search", "ci", at(3000)) == 2
-    assert registry.revoke_key("search", "ci", at(4000)) == 0
-    registry.refresh()
-    assert [key.revoked_ms for key in registry.keys] == [3000, 3000, None]
+def test_revocation_ends_all_secrets_of_a_key_and_no_others(either: Registry) -> None:
+    either.create_key("search", "ci", fingerprint("a"), None, at())
+    either.rotate_key("search", "ci", fingerprint("b"), DAY_MS, at())
+    either.create_key("search", "web", fingerprint("c"), None, at())
+    assert either.revoke_key("search", "ci", at(3000)) == 2
+    assert either.revoke_key("search", "ci", at(4000)) == 0
+    either.refresh()
+    assert [key.revoked_ms for key in either.keys] == [3000, 3000, None]
     with pytest.raises(ChangeRefused, match="no key 'cj'"):
-        registry.revoke_key("search", "cj", at())
+        either.revoke_key("search", "cj", at())
 
 
 def test_a_revocation_that_is_repeated_is_announced_again(registry: SqliteRegistry, elsewhere: SqliteRegistry) -> None:
@@ -147,49 +180,49 @@ def test_a_revocation_that_is_repeated_is_announced_again(registry: SqliteRegist
     assert elsewhere.keys[0].revoked_ms == 1
 
 
-def test_any_key_can_be_blocked_and_let_in_again(registry: SqliteRegistry, elsewhere: SqliteRegistry) -> None:
-    elsewhere.block_key("search", "of-the-config", at())
-    elsewhere.block_key("search", "of-the-config", at())
-    registry.refresh()
-    assert registry.blocked == {("search", "of-the-config")}
-    elsewhere.unblock_key("search", "of-the-config", at())
-    registry.refresh()
-    assert registry.blocked == frozenset()
+def test_any_key_can_be_blocked_and_let_in_again(either: Registry, either_elsewhere: Registry) -> None:
+    either_elsewhere.block_key("search", "of-the-config", at())
+    either_elsewhere.block_key("search", "of-the-config", at())
+    either.refresh()
+    assert either.blocked == {("search", "of-the-config")}
+    either_elsewhere.unblock_key("search", "of-the-config", at())
+    either.refresh()
+    assert either.blocked == frozenset()
     with pytest.raises(ChangeRefused, match="is not blocked"):
-        elsewhere.unblock_key("search", "of-the-config", at())
+        either_elsewhere.unblock_key("search", "of-the-config", at())
 
 
-def test_a_grant_is_in_force_until_it_is_over_or_withdrawn(registry: SqliteRegistry, elsewhere: SqliteRegistry) -> None:
-    first = elsewhere.add_grant("search", "usd per month", 10**18, "nusd", 10_000, "launch", at())
-    second = elsewhere.add_grant("search", "tokens per day", 5, "tokens", 20_000, "", at())
-    version = registry.refresh()
-    assert list(registry.grants_in_force(9.999)) == [first, second]
-    assert list(registry.grants_in_force(10.0)) == [second]
-    withdrawn = elsewhere.withdraw_grant(second.id, at(9000))
+def test_a_grant_is_in_force_until_it_is_over_or_withdrawn(either: Registry, either_elsewhere: Registry) -> None:
+    first = either_elsewhere.add_grant("search", "usd per month", 10**18, "nusd", 10_000, "launch", at())
+    second = either_elsewhere.add_grant("search", "tokens per day", 5, "tokens", 20_000, "", at())
+    version = either.refresh()
+    assert list(either.grants_in_force(9.999)) == [first, second]
+    assert list(either.grants_in_force(10.0)) == [second]
+    withdrawn = either_elsewhere.withdraw_grant(second.id, at(9000))
     assert withdrawn.withdrawn_ms == 9000
-    assert registry.refresh() > version
-    assert list(registry.grants_in_force(9.999)) == [first]
-    assert list(registry.grants(10)) == [withdrawn, first]
-    assert list(registry.grants(1)) == [withdrawn]
+    assert either.refresh() > version
+    assert list(either.grants_in_force(9.999)) == [first]
+    assert list(either.grants(10)) == [withdrawn, first]
+    assert list(either.grants(1)) == [withdrawn]
 
 
 @pytest.mark.parametrize(("grant_id", "now_ms"), [(2, 2000), (1, 10_000)])
-def test_what_is_over_or_never_was_is_not_withdrawn(registry: SqliteRegistry, grant_id: int, now_ms: int) -> None:
-    registry.add_grant("search", "usd per month", 1, "nusd", 10_000, "", at())
+def test_what_is_over_or_never_was_is_not_withdrawn(either: Registry, grant_id: int, now_ms: int) -> None:
+    either.add_grant("search", "usd per month", 1, "nusd", 10_000, "", at())
     with pytest.raises(ChangeRefused, match=r"no grant 2|is over already"):
-        registry.withdraw_grant(grant_id, at(now_ms))
+        either.withdraw_grant(grant_id, at(now_ms))
 
 
-def test_every_change_is_audited_with_who_made_it_and_when(registry: SqliteRegistry) -> None:
-    registry.create_key("search", "ci", fingerprint("a"), None, Author("cli:alice", 1))
-    registry.rotate_key("search", "ci", fingerprint("b"), 60_000, Author("cli:alice", 2))
-    registry.revoke_key("search", "ci", Author("cli:bob", 3))
-    registry.block_key("search", "web", Author("admin:ops", 4))
-    registry.unblock_key("search", "web", Author("admin:ops", 5))
-    registry.add_grant("search", "usd per month", 5, "nusd", 10_000, "", Author("admin:ops", 6))
-    registry.withdraw_grant(1, Author("admin:ops", 7))
-    registry.record(Author("admin:ops", 8), "target.drain", "openai/gpt-4o", "60 s")
-    rows = registry.audit(100)
+def test_every_change_is_audited_with_who_made_it_and_when(either: Registry) -> None:
+    either.create_key("search", "ci", fingerprint("a"), None, Author("cli:alice", 1))
+    either.rotate_key("search", "ci", fingerprint("b"), 60_000, Author("cli:alice", 2))
+    either.revoke_key("search", "ci", Author("cli:bob", 3))
+    either.block_key("search", "web", Author("admin:ops", 4))
+    either.unblock_key("search", "web", Author("admin:ops", 5))
+    either.add_grant("search", "usd per month", 5, "nusd", 10_000, "", Author("admin:ops", 6))
+    either.withdraw_grant(1, Author("admin:ops", 7))
+    either.record(Author("admin:ops", 8), "target.drain", "openai/gpt-4o", "60 s")
+    rows = either.audit(100)
     assert [(row.at_ms, row.actor, row.action, row.subject) for row in reversed(rows)] == [
         (1, "cli:alice", "key.create", "search/ci"),
         (2, "cli:alice", "key.rotate", "search/ci"),
@@ -202,16 +235,16 @@ def test_every_change_is_audited_with_who_made_it_and_when(registry: SqliteRegis
     ]
     assert rows[-2].detail == "sk-ws-a -> sk-ws-b, overlap 60 s"
     assert rows[2].detail == "grant 1: 5 nusd until 1970-01-01T00:00:10+00:00"
-    assert len(registry.audit(3)) == 3
+    assert len(either.audit(3)) == 3
 
 
-def test_what_is_refused_leaves_no_trace(registry: SqliteRegistry) -> None:
-    before = registry.refresh()
-    for change in (registry.revoke_key, registry.unblock_key):
+def test_what_is_refused_leaves_no_trace(either: Registry) -> None:
+    before = either.refresh()
+    for change in (either.revoke_key, either.unblock_key):
         with pytest.raises(ChangeRefused):
             change("search", "ci", at())
-    assert registry.refresh() == before
-    assert audited(registry) == []
+    assert either.refresh() == before
+    assert audited(either) == []
 
 
 def test_a_change_waits_for_a_writer_and_not_for_readers(registry: SqliteRegistry, path: Path) -> None:
