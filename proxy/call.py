@@ -193,6 +193,7 @@ class Call:
     unpaid: Callable[[], Exception] | None = None
     #: Gives the nearest answer that the cache has, however unsure, for when nobody else answers; None if it has none.
     spare: Callable[[], Awaitable[Answer | None]] | None = None
+    sought: object = None  #: what the cache began to look for before its turn: its own business
     strategy: str = ""  #: how routing ordered the last plan
     fallback: str | None = None  #: what answered in place of `model`: another configured model, `cache` or `static`
     status: int = 0  #: HTTP status the client was sent, or would have been; 0 while that is open

@@ -160,8 +160,10 @@ class Gateway:
             task.add_done_callback(self._retiring.discard)
             return True
 
-    def start(self) -> None:
-        """From now on do by the clock what has to be done. Needs a running event loop."""
+    async def start(self) -> None:
+        """Reach for the state, and from now on do by the clock what has to be done."""
+        if self._state.link is not None:
+            await self._state.link.start()
         lasting = [self._keep_house()]
         if self._picture is not None:
             lasting.append(self._picture.run(self._lasting.quotas))
@@ -195,6 +197,8 @@ class Gateway:
         if self._lasting.registry is not None:
             self._lasting.registry.close()
         await self._lasting.cache.aclose()
+        if self._state.link is not None:
+            await self._state.link.aclose()
 
     def _breakers(self) -> Iterator[tuple[str, str]]:
         now = monotonic()

@@ -18,10 +18,10 @@ from proxy.chain import (
     Allotments,
     Auth,
     Bookkeeper,
-    CacheRule,
     CacheState,
     Caching,
     Catalogue,
+    Chains,
     Claims,
     Embedders,
     Engine,
@@ -101,22 +101,9 @@ def build_world(lasting: Lasting, loaded: Loaded, old: World | None) -> World:
     catalogue = Catalogue([model_of(name, settings) for name, settings in config.models.items()])
     book = PriceBook(config, lasting.price_table, time())
     router = Router({name: group_of(name, config, book, time()) for name in config.models}, lasting.fleet)
-    keyring, scales = client_keyring(config.teams, lasting.registry), scales_of(config, book)
+    keyring = client_keyring(config.teams, lasting.registry)
     engine = Engine(router, providers, lasting.metrics, monotonic, Random(), price_of=book.tariff_now)
-    bookkeeper, rules = _bookkeeper(lasting, config, scales), cache_rules_of(config)
-    chains = build_chain(
-        lasting.trace,
-        bookkeeper,
-        Auth(keyring, catalogue, time),
-        _limiter(lasting, config),
-        _tiers(lasting, config),
-        _spending(lasting, config, scales, rules),
-        _caching(lasting, config, rules, catalogue, bookkeeper),
-        Admit(lasting.admission, catalogue),
-        Route(engine, catalogue, lasting.metrics),
-        Embedders.over(engine, catalogue, rules, lasting.cache, monotonic),
-        _claims(lasting, config, scales, rules, bookkeeper.intent_of),
-    )
+    chains = _chains(lasting, config, Auth(keyring, catalogue, time), catalogue, engine, book)
     surface = Surface(
         handler=chains.chat,
         embeddings=chains.embeddings,
@@ -145,16 +132,31 @@ def build_world(lasting: Lasting, loaded: Loaded, old: World | None) -> World:
     return World(config, surface, providers)
 
 
+def _chains(
+    lasting: Lasting, config: Config, auth: Auth, catalogue: Catalogue, engine: Engine, book: PriceBook
+) -> Chains:
+    scales, rules = scales_of(config, book), cache_rules_of(config)
+    bookkeeper = _bookkeeper(lasting, config, scales)
+    lasting.cache.adapt(config, rules)
+    caching = caching_of(rules, lasting.cache, catalogue, bookkeeper.intend)
+    return build_chain(
+        lasting.trace,
+        bookkeeper,
+        auth,
+        _limiter(lasting, config),
+        _tiers(lasting, config),
+        _spending(lasting, config, scales, rules),
+        caching,
+        Admit(lasting.admission, catalogue),
+        Route(engine, catalogue, lasting.metrics),
+        Embedders.over(engine, catalogue, rules, lasting.cache, monotonic),
+        _claims(lasting, config, scales, caching, bookkeeper.intent_of),
+    )
+
+
 def _warn(loaded: Loaded) -> None:
     for warning in loaded.warnings:
         _logger.warning("config: %s", warning)
-
-
-def _caching(
-    lasting: Lasting, config: Config, rules: Mapping[str, CacheRule], catalogue: Catalogue, bookkeeper: Bookkeeper
-) -> Caching | None:
-    lasting.cache.adapt(config, rules)
-    return caching_of(rules, lasting.cache, catalogue, bookkeeper.intend)
 
 
 def _limiter(lasting: Lasting, config: Config) -> Limiter | None:
@@ -188,7 +190,7 @@ def _claims(
     lasting: Lasting,
     config: Config,
     scales: Mapping[str, Scale],
-    cached: Container[str],
+    caching: Caching | None,
     intent_of: Callable[[Call], Intent],
 ) -> Claims | None:
     if lasting.claims is None:
@@ -208,5 +210,6 @@ def _claims(
         intent_of=intent_of,
         metrics=lasting.metrics,
         wall_clock=time,
-        cached=cached,
+        cached=() if caching is None else caching.rules,
+        prefetch=None if caching is None else caching.prefetch,
     )

@@ -4,6 +4,7 @@ stands under another key, or was written by another version is no answer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
@@ -37,9 +38,9 @@ def encode(key: bytes, stored: Stored) -> bytes:
     return b"".join((_VERSION, _digest(key, rest), rest))
 
 
-def decode(key: bytes, data: bytes) -> Stored | None:
+def decode(key: bytes, data: bytes, is_sound: Callable[[bytes], bool] | None = None) -> Stored | None:
     """The answer that `encode` wrote under this key; None if it is damaged, of another version, or not one that this
-    version would store. Cost: 15 µs.
+    version would store. `is_sound`: is such a body one? By default, if it is a completion worth keeping. Cost: 15 µs.
     """
     version, digest, rest = data[: len(_VERSION)], data[len(_VERSION) : _HEAD_BYTES], data[_HEAD_BYTES:]
     if version != _VERSION or digest != _digest(key, rest):
@@ -50,15 +51,20 @@ def decode(key: bytes, data: bytes) -> Stored | None:
         stored = Stored(
             body, team, model, bytes.fromhex(scope), call_id, request_id, answer_id, stored_at, cost_nusd, streamed_s
         )
-        document = orjson.loads(body)
     except (TypeError, ValueError):
         return None
-    if not isinstance(document, dict) or unfit(document, len(body)) is not None:
-        return None
-    return stored if _is_sound(stored) else None
+    return stored if _is_stated(stored) and (is_sound or _is_fit)(body) else None
 
 
-def _is_sound(stored: Stored) -> bool:
+def _is_fit(body: bytes) -> bool:
+    try:
+        document = orjson.loads(body)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and unfit(document, len(body)) is None
+
+
+def _is_stated(stored: Stored) -> bool:
     """Whoever can write there can make a digest, too: what is taken for a number or a text must be one."""
     texts = stored.team, stored.model, stored.call_id, stored.request_id, stored.answer_id
     return (

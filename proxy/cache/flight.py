@@ -52,6 +52,7 @@ class Flight:
         self.answer: Answer | None = None  #: as soon as it has begun
         self.began_at: float | None = None  #: monotonic seconds; when that was
         self.error: GatewayError | None = None  #: what came instead of it
+        self.brought_by = first.id  #: the call that the answer was given to first, here or elsewhere
         self.reel = Reel(shelf)
         self._landed = landed
         self._over = over
@@ -171,7 +172,7 @@ class Flight:
             self._is_paid = True
             self._show(call)
         elif call.cache is not None:
-            call.cache = replace(call.cache, saved_nusd=self.call.cost_nusd or 0)
+            call.cache = self.call.cache or replace(call.cache, saved_nusd=self.call.cost_nusd or 0)
 
     async def _leave(self, call: Call) -> None:
         """It is over, with its last byte or without."""
@@ -197,7 +198,7 @@ class Flight:
         """The next one pays from here on, as if this one never had."""
         _copy(_twin_of(call), call)
         heir = next(iter(self._riders.values()))
-        if heir.cache is not None:
+        if heir.cache is not None and self.call.cache is None:
             heir.cache = replace(heir.cache, result="miss")
         self._intend(heir)
         self._show(heir)

@@ -17,7 +17,7 @@ import orjson
 
 from proxy.cache.nearest import Found, LookupFailed, Remote, open_index
 from proxy.cache.nearest.base import Vector
-from proxy.cache.semantic.calibrate import Calibrator
+from proxy.cache.semantic.calibrate import Calibrator, Lesson
 
 if TYPE_CHECKING:
     from proxy.cache.nearest.index import Index
@@ -36,6 +36,8 @@ _POLL_S: Final = 0.01
 _MAX_POLLS: Final = 500
 #: By whose vectors it was learned, among the notes. No model and promise look like that.
 _EMBEDDER: Final = "embedder"
+#: And up to which lesson. The same.
+_PLACE: Final = "place"
 
 _logger = logging.getLogger(__name__)
 
@@ -59,6 +61,10 @@ class Meaning:
         known = notes is not None and notes.get(_EMBEDDER) == index.embedder.id
         self._notes = dict(notes or {}) if known else {}
         self.calibrators: dict[str, Calibrator] = {}  #: by team, model and promise
+        self.place = str(self._notes.get(_PLACE) or "")  #: of the last lesson that is taken, where many learn together
+        #: Tells a lesson to all who learn together, this one included, and what to do if it can't be told; False:
+        #: there is nobody else. None: the same.
+        self.teach: Callable[[bytes, Callable[[], None]], bool] | None = None
         self._learning: set[asyncio.Task[None]] = set()
         self._looking = 0  # look-ups that are under way
         self.judged = 0  #: pairs of answers that were compared and told apart or not
@@ -84,7 +90,7 @@ class Meaning:
         name = f"{team} {model} {max_error:g}"  # no name has a blank
         found = self.calibrators.get(name)
         if found is None:
-            found = Calibrator(max_error, self._judge.threshold(max_error))
+            found = Calibrator(max_error, self._judge.threshold(max_error), name)
             known = self._notes.get(name)
             if isinstance(known, dict):
                 found.restore(known)
@@ -95,7 +101,25 @@ class Meaning:
     def notes(self) -> dict[str, object]:
         """What was learned, for a later process: by team, model and promise."""
         learned = {name: one.snapshot() for name, one in self.calibrators.items()}
-        return {**self._notes, **learned, _EMBEDDER: self.index.embedder.id}
+        return {**self._notes, **learned, _EMBEDDER: self.index.embedder.id, _PLACE: self.place}
+
+    def complained(self, calibrator: Calibrator, probability: float) -> None:
+        """A user says that a hit was wrong, which was thought to be right with this probability."""
+        self._tell(calibrator, calibrator.weigh_complaint(probability))
+
+    def told(self, place: str, data: bytes) -> None:
+        """A lesson, and its place among those of all who learn together. What can't be read teaches nothing."""
+        self.place = place
+        try:
+            embedder, name, probability, is_same, weight, staked = orjson.loads(data)
+            team, model, max_error = name.split(" ")
+            lesson = Lesson(float(probability), bool(is_same), float(weight), float(staked))
+            promise = float(max_error)
+        except (ValueError, TypeError, AttributeError):
+            return
+        is_sound = 0 <= lesson.probability <= 1 and 0 <= lesson.weight <= 1 and 0 <= lesson.staked <= 1
+        if embedder == self.index.embedder.id and is_sound and 0 < promise < 1:
+            self._take(self.calibrator(team, model, promise), lesson)
 
     def learn(
         self, calibrator: Calibrator, probability: float, fresh: str, cached: str, *, is_served: bool = True
@@ -142,8 +166,17 @@ class Meaning:
             self.untold += 1
             return
         self.judged += 1
+        self._tell(calibrator, calibrator.weigh(probability, is_same, is_served=is_served))
+
+    def _tell(self, calibrator: Calibrator, lesson: Lesson) -> None:
+        """Where many learn together, what this one has learned comes back to it in its turn."""
+        data = orjson.dumps((self.index.embedder.id, calibrator.name, *lesson))
+        if self.teach is None or not self.teach(data, lambda: self._take(calibrator, lesson)):
+            self._take(calibrator, lesson)
+
+    def _take(self, calibrator: Calibrator, lesson: Lesson) -> None:
         before = calibrator.threshold
-        calibrator.judged(probability, is_same, is_served=is_served)
+        calibrator.take(lesson)
         if calibrator.threshold != before:
             now = calibrator.threshold
             _logger.warning(

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from proxy.state import Meant
+
 #: What an entry takes beyond its answer's bytes: two objects, a key, a place in a table. Measured: 560 to 590 B.
 OVERHEAD_BYTES: Final = 768
 #: A single answer may take this share of the budget at most.
@@ -39,6 +41,16 @@ class Stored:
     def size_bytes(self) -> int:
         """What it takes of the memory."""
         return len(self.body) + OVERHEAD_BYTES
+
+
+def is_meant(stored: Stored, meant: Meant) -> bool:
+    """Is this one among those that are to be forgotten?"""
+    return (
+        (meant.id is None or meant.id in (stored.call_id, stored.request_id, stored.answer_id))
+        and (meant.team is None or meant.team == stored.team)
+        and (meant.model is None or meant.model == stored.model)
+        and (meant.stored_before_ms is None or stored.stored_at * 1000 < meant.stored_before_ms)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,3 +53,11 @@ def unpack_vector(stored: bytes) -> KeptVector:
     tokens, length = _HEAD.unpack_from(stored)
     begin = _HEAD.size + length
     return KeptVector(stored[begin:], stored[_HEAD.size : begin].decode(errors="ignore"), tokens)
+
+
+def is_vector(stored: bytes) -> bool:
+    """Is it what `pack_vector` writes?"""
+    if len(stored) < _HEAD.size:
+        return False
+    left: int = len(stored) - _HEAD.size - _HEAD.unpack_from(stored)[1]
+    return left > 0 and left % 4 == 0

@@ -12,7 +12,8 @@ from proxy.chain.alarms import Alarms, amount_of, instant, tell_of_end
 from proxy.chain.auth import Auth
 from proxy.chain.bookkeeping import Bookkeeper, Intents
 from proxy.chain.cache import Caching, caching_of
-from proxy.chain.cache_state import CacheRule, CacheState
+from proxy.chain.cache_rules import CacheRule
+from proxy.chain.cache_state import CacheState
 from proxy.chain.catalogue import Catalogue, Fallback, Model, Static
 from proxy.chain.claims import Claims, rates_of
 from proxy.chain.embeddings import Embedders

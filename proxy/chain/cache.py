@@ -13,30 +13,27 @@ from functools import partial
 from math import inf
 from random import random
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
-import orjson
-
-from proxy.cache import Control, Flight, Stored, is_eligible, key_of, read_control, replayed, unfit
+from proxy.cache import Control, Flight, Stored, read_control, replayed
 from proxy.cache.served import Hit
 from proxy.call import Answer, CacheNote, Call, Handler
-from proxy.chain.cache_state import CacheRule, CacheState, SemanticRule
+from proxy.chain.abroad import Abroad
+from proxy.chain.asked import Asked, Route, flight_of, read_call
+from proxy.chain.cache_rules import CacheRule, SemanticRule
+from proxy.chain.cache_state import CacheState
 from proxy.chain.catalogue import Catalogue
 from proxy.chain.facts import deadline_of
+from proxy.chain.keeping import stored_of
 from proxy.chain.route import JSON_HEADERS, SSE_HEADERS
 from proxy.chain.semantic import Semantic, Sought
 from proxy.errors import CacheMiss, GatewayError, UpstreamTimeout
-from proxy.wire.replay import completion_from
 
 #: So many flights a call waits for, one after the other, before it goes on alone: their failures need not be its own.
 _MAX_FLIGHTS: Final = 2
 _BYPASS: Final = CacheNote("bypass")
 _MISS: Final = CacheNote("miss")
 _COALESCED: Final = CacheNote("coalesced")
-
-#: Key, is it a stream, does it end with its usage, and how soon is it wanted? Only calls whose answers are the same
-#: bytes share one, and nobody waits for one that a provider may take minutes for.
-_Route = tuple[bytes, bool, bool, str]
 
 
 @dataclass(slots=True)
@@ -49,31 +46,42 @@ class Caching:
     intend: Callable[[Call], None]  #: writes down that a call may cost something
     clock: Callable[[], float]  #: monotonic seconds
     semantic: Semantic
-    _flights: dict[_Route, Flight] = field(default_factory=dict)
+    _flights: dict[Route, Flight] = field(default_factory=dict)
+
+    def prefetch(self, call: Call) -> None:
+        """Begin to look the call up where that takes a trip, before this layer's turn: so it goes out with what else
+        is asked there.
+        """
+        rule, shared = self.rules.get(call.model), self.state.shared
+        if rule is None or shared is None or not shared.is_fleetwide:
+            return
+        call.sought = asked = read_call(call, rule)
+        if asked.key and asked.control.may_find:
+            self._look(call, asked)
 
     async def __call__(self, call: Call, next: Handler, /) -> Answer:
         """Answer from the cache, or go on. Raises CacheMiss, QuotaSpent."""
-        rule, control = self.rules.get(call.model), read_control(call.headers)
-        key = None
-        if rule is not None:
-            call.cache = _BYPASS
-            call.closing.callback(self._count, call)
-            team = "" if call.principal is None else call.principal.team
-            if control.may_store and is_eligible(call.request, is_sampled=rule.is_sampled):
-                key = key_of(rule.scope, team, call.request.body)
-        if rule is None or key is None:
+        rule = self.rules.get(call.model)
+        if rule is None:
+            _check_asking(call, read_control(call.headers))
+            return await next(call)
+        call.cache = _BYPASS
+        call.closing.callback(self._count, call)
+        asked = call.sought
+        if not isinstance(asked, Asked) or asked.model != call.model:
+            asked = read_call(call, rule)
+        control, key, team = asked.control, asked.key, asked.team
+        if not key:
             _check_asking(call, control)
             return await next(call)
-        request = call.request
-        route = key, request.stream, request.include_usage, str(request.body.get("service_tier"))
         sought = None
         if control.may_find:
             now_s = self.state.wall_clock()
-            entry = await self.state.find(key, rule, now_s)
+            entry = await self._find(call, asked, now_s)
             if entry is not None and now_s - entry.stored_at <= control.max_age_s:
                 return self._give_exact(call, entry, rule, Hit(team, key, entry.call_id), now_s)
             call.cache = _MISS
-            if rule.semantic is not None and route not in self._flights:
+            if rule.semantic is not None and asked.route not in self._flights:
                 sought = await self.semantic.seek(call, rule, rule.semantic, team, control.max_age_s)
                 if (answer := self._known(call, rule, key, team, control)) is not None:  # it came meanwhile
                     return answer
@@ -82,7 +90,27 @@ class Caching:
                     if answer is not None:
                         return answer
         _check_asking(call, control)
-        return await self._ask(call, next, rule, route, control, sought)
+        return await self._ask(call, next, asked, sought)
+
+    async def _find(self, call: Call, asked: Asked, now_s: float) -> Stored | None:
+        """Out of memory or the shared level; of a call that can join another one, not where that has looked before."""
+        state, place = self.state, (asked.team, asked.key, asked.rule, now_s)
+        if state.shared is None or not state.shared.is_fleetwide:
+            return await state.find(*place)
+        if asked.look is None:
+            self._look(call, asked)
+        if asked.look is None:
+            return state.store.find(asked.key, now_s, asked.rule.ttl_s)
+        return await state.find(*place, asked.look)
+
+    def _look(self, call: Call, asked: Asked) -> None:
+        """Begin to look elsewhere, unless memory has it or another call has looked before."""
+        state, request = self.state, call.request
+        if asked.route in self._flights or state.store.find(asked.key, state.wall_clock(), asked.rule.ttl_s):
+            return
+        look = asked.look = state.look(asked.team, asked.key, None if request.stream else flight_of(asked.route))
+        if look is not None:
+            call.closing.callback(look.leave)
 
     def _known(self, call: Call, rule: CacheRule, key: bytes, team: str, control: Control) -> Answer | None:
         """The answer to the very same request, if memory has it by now."""
@@ -130,24 +158,22 @@ class Caching:
         self.state.served.add(Hit(team, match.entry_id, entry.call_id), call.id, call.request_id)
         return self._answer(call, entry, rule)
 
-    async def _ask(
-        self, call: Call, next: Handler, rule: CacheRule, route: _Route, control: Control, sought: Sought | None
-    ) -> Answer:
-        for _ in range(_MAX_FLIGHTS if control.may_find else 0):
-            flight = self._flights.get(route)
+    async def _ask(self, call: Call, next: Handler, asked: Asked, sought: Sought | None) -> Answer:
+        for _ in range(_MAX_FLIGHTS if asked.control.may_find else 0):
+            flight = self._flights.get(asked.route)
             if flight is None:
                 break
-            answer = await self._ride(call, flight, route[0])
+            answer = await self._ride(call, flight, asked.key)
             if answer is not None:
                 return answer
             if call.attempts:  # it has paid for one: what it still may try is its own
                 break
-        return await self._lead(call, next, rule, route, control.may_find, sought)
+        return await self._lead(call, next, asked, sought)
 
     async def _ride(self, call: Call, flight: Flight, key: bytes) -> Answer | None:
         """Wait with another call. None: nothing came of it that this one should take for its own."""
         flight.board(call)
-        deadline_at, came_at = deadline_of(call, self.catalogue[call.model]), self.clock()
+        deadline_at, came_at = self._deadline_of(call), self.clock()
         try:
             async with asyncio.timeout(None if deadline_at == inf else deadline_at - came_at):
                 await flight.begun()
@@ -163,38 +189,72 @@ class Caching:
             call.fallback = call.failed_status = call.error = None
             return None
         if not is_payer:
-            call.cache = _COALESCED
             call.fallback = flight.call.fallback
-            call.cost_nusd = 0
-            if call.principal is not None and call.fallback != "cache":
-                self.state.served.add(Hit(call.principal.team, key, flight.call.id), call.id, call.request_id)
+            self._shared(call, flight, key)
         return flight.give(call)
 
-    async def _lead(
-        self, call: Call, next: Handler, rule: CacheRule, route: _Route, is_shared: bool, sought: Sought | None
-    ) -> Answer:
-        state = self.state
-        key, purges = route[0], state.purges
+    async def _lead(self, call: Call, next: Handler, asked: Asked, sought: Sought | None) -> Answer:
+        look, route, abroad = asked.look, asked.route, None
+        if look is not None and look.fate in ("lead", "flying") and (flight_id := flight_of(route)):
+            place = asked.team, asked.key, flight_id
+            abroad = Abroad(self.state, look, place, asked.rule, self._deadline_of, self.clock)
+        purges, set_out_at = self.state.purges, self.clock()
 
         def landed(flight: Flight) -> None:
-            stored = _stored_of(flight, rule.scope, state.wall_clock(), self.clock())
-            is_kept = stored is not None and not state.has_purged(purges, stored.team) and state.add(key, stored, rule)
-            if is_kept and stored is not None:
-                state.served.add(Hit(stored.team, key, stored.call_id), stored.call_id, stored.request_id)
-            state.counts.events["stored" if is_kept else "unfit"] += 1
-            if sought is not None and stored is not None and rule.semantic is not None:
-                self.semantic.landed(sought, key, stored, rule.semantic, is_kept)
+            if abroad is not None and abroad.stored is not None:
+                flight.brought_by = abroad.stored.call_id  # it is kept by who found it
+            else:
+                self._keep(flight, asked, sought, purges, set_out_at, abroad)
 
         def over(flight: Flight) -> None:
             if self._flights.get(route) is flight:
                 del self._flights[route]
+            if abroad is not None:
+                abroad.over()
 
-        flight = Flight(call, next, state.shelf, landed, over, self.intend)
+        handler = next if abroad is None else partial(abroad.ask, next=next)
+        flight = Flight(call, handler, self.state.shelf, landed, over, self.intend)
         flight.board(call)
-        if is_shared:
+        if asked.control.may_find:
             self._flights.setdefault(route, flight)
         await flight.begun()
+        if flight.call.cache is not None:
+            self._shared(call, flight, asked.key)
         return flight.give(call)
+
+    def _keep(
+        self,
+        flight: Flight,
+        asked: Asked,
+        sought: Sought | None,
+        purges: int,
+        set_out_at: float,
+        abroad: Abroad | None,
+    ) -> None:
+        """It has brought an answer: store it, if it is worth it, and learn from it."""
+        state, rule, key = self.state, asked.rule, asked.key
+        stored, is_kept, terms = stored_of(flight, rule.scope, state.wall_clock(), self.clock()), False, rule.semantic
+        if stored is not None and not state.has_purged(purges, stored.team):
+            indexed = None if sought is None or terms is None else self.semantic.indexed(sought, stored, terms)
+            lead = None if abroad is None else abroad.lead
+            is_kept = state.add(key, stored, rule, self.clock() - set_out_at, lead, indexed)
+        if is_kept and stored is not None:
+            state.served.add(Hit(stored.team, key, stored.call_id), stored.call_id, stored.request_id)
+        elif abroad is not None:
+            abroad.in_vain()
+        state.counts.events["stored" if is_kept else "unfit"] += 1
+        if sought is not None and stored is not None and terms is not None:
+            self.semantic.landed(sought, key, stored, terms, is_kept)
+
+    def _shared(self, call: Call, flight: Flight, key: bytes) -> None:
+        """It is given an answer that another call has brought, of this replica or another."""
+        call.cache = flight.call.cache or _COALESCED
+        call.cost_nusd = 0
+        if call.principal is not None and call.fallback != "cache":
+            self.state.served.add(Hit(call.principal.team, key, flight.brought_by), call.id, call.request_id)
+
+    def _deadline_of(self, call: Call) -> float:
+        return deadline_of(call, self.catalogue[call.model])
 
     def _count(self, call: Call) -> None:
         """It is over: who leads a flight by then may have joined it, and what is saved is known."""
@@ -238,36 +298,3 @@ def _is_for_all(error: GatewayError, call: Call, asked: Call) -> bool:
     """Would this call meet the same error as the one that asked? Fields that the key leaves out may be at fault too."""
     is_ours = error.status < 500 and error.status not in (408, 429, 499)
     return is_ours and call.request.body == asked.request.body
-
-
-def _stored_of(flight: Flight, scope: bytes, now_s: float, at: float) -> Stored | None:
-    """The answer as it is to be kept; None if it is not worth it. `at`: monotonic seconds."""
-    call, answer = flight.call, flight.answer
-    if answer is None or answer.status != 200 or call.fallback is not None or call.is_rescued or call.principal is None:
-        return None
-    document, body = _read(flight, answer)
-    if document is None or unfit(document, len(body)) is not None:
-        return None
-    answer_id = document.get("id")
-    return Stored(
-        body,
-        call.principal.team,
-        call.model,
-        scope,
-        call.id,
-        call.request_id,
-        answer_id if isinstance(answer_id, str) else "",
-        now_s,
-        call.cost_nusd or 0,
-        0.0 if flight.began_at is None or answer.blocks is None else at - flight.began_at,
-    )
-
-
-def _read(flight: Flight, answer: Answer) -> tuple[dict[str, Any] | None, bytes]:
-    """A whole answer, parsed and as JSON."""
-    if answer.blocks is None:
-        return orjson.loads(answer.body), answer.body
-    answered = flight.call.answered  # of the attempts together, others may have used something too
-    usage = flight.call.usage if answered is None else answered.usage
-    document = completion_from(flight.reel.contents, usage) if flight.reel.is_whole else None
-    return document, b"" if document is None else orjson.dumps(document)

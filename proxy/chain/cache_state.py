@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from random import Random
@@ -12,14 +13,16 @@ from typing import Final, Protocol, Self
 
 import orjson
 
-from proxy.cache import Doorkeeper, OpenShared, Pace, Shared, Shelf, Store, Stored, without_shared
+from proxy.cache import Doorkeeper, Lead, Look, OpenShared, Shared, Shelf, Store, Stored, without_shared
 from proxy.cache.meaning import REMOTE_PATIENCE_S, Meaning, OpenMeaning, open_meaning
-from proxy.cache.nearest import Remote
+from proxy.cache.nearest import LookupFailed, Remote
 from proxy.cache.served import Served
+from proxy.cache.store import is_meant
+from proxy.chain.cache_rules import CacheRule
 from proxy.config import Config
 from proxy.observe import CacheCounts
 from proxy.providers import Embeddings, build_embeddings
-from proxy.state import Meant
+from proxy.state import Indexed, IndexEntry, Meant
 
 #: This part of `cache.memory`, on top of it, is for answers that are on their way.
 _SHELF_SHARE: Final = 8
@@ -27,28 +30,10 @@ _SHELF_SHARE: Final = 8
 _INDEX_SHARE: Final = 4
 #: What was learned of meanings, among the notes of the shared level.
 _LEARNED: Final = "learned"
+#: How often what was learned is kept where many replicas learn together, in seconds.
+_NOTED_S: Final = 60.0
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class CacheRule:
-    """One model's cache."""
-
-    scope: bytes  #: see `proxy.cache.scope_of`
-    ttl_s: float
-    is_sampled: bool = False  #: also for requests that ask for chance
-    pace: Pace = "instant"  #: how a stored answer is streamed
-    semantic: SemanticRule | None = None  #: None: only the very same request is answered
-
-
-@dataclass(frozen=True, slots=True)
-class SemanticRule:
-    """One model's cache by meaning."""
-
-    is_serving: bool  #: else it only says what it would have done
-    ttl_s: float
-    max_error: float  #: the share of hits that may be wrong
 
 
 class Others(Protocol):
@@ -80,10 +65,13 @@ class CacheState:
     meaning: Meaning | None = None  #: None: it is not open, or not yet
     _opening: asyncio.Task[None] | None = None
     _remote: Embeddings | None = None
-    others: Others | None = None  #: None: this gateway is alone
+    others: Others | None = None  #: who is told where the shared level does not tell them; None: this gateway is alone
     purges: int = 0  #: what set out before the last that concerns its team is not stored: it may be just what was meant
     _purged_all_at: int = 0  # the last of them that concerned every team
     _purged_at: dict[str, int] = field(default_factory=dict)  # by team, the last that concerned it alone
+    _teams: Collection[str] = ()
+    _meant_scopes: Collection[bytes] = ()  # of models with a cache by meaning
+    _noted_at: float = 0.0  # Unix time in seconds
 
     @classmethod
     def empty(
@@ -97,25 +85,38 @@ class CacheState:
         memory_bytes = config.cache.memory_bytes
         self.store.resize(memory_bytes)
         self.shelf.limit_bytes = memory_bytes // _SHELF_SHARE
+        self._teams = config.teams.keys()
         if rules and not self.is_open:
             self.shared, self.is_open = self.open_shared(config), True
+            if self.shared is not None:
+                self.shared.follow(self)
         scopes = {rule.scope for rule in rules.values()}
         self.forget(lambda entry: entry.scope not in scopes)
         if self.shared is not None:
             self.shared.keep_scopes(scopes)
+        self._meant_scopes = {rule.scope for rule in rules.values() if rule.semantic is not None}
         if self.meaning is not None:
             self.meaning.index.resize(memory_bytes // _INDEX_SHARE)
-        elif self._opening is None and any(rule.semantic is not None for rule in rules.values()):
+            self._follow_meaning(self.meaning)
+        elif self._opening is None and self._meant_scopes:
             self._opening = asyncio.get_running_loop().create_task(self._open_meaning(config))
             self._opening.add_done_callback(_log_fault)
 
-    async def find(self, key: bytes, rule: CacheRule, now_s: float) -> Stored | None:
-        """The answer of this key, out of memory or else out of the shared level. `now_s`: Unix time."""
+    def look(self, team: str, key: bytes, flight: bytes | None) -> Look | None:
+        """Begin to look in the shared level, if other replicas have it too; see `Shared.look`."""
+        return None if self.shared is None else self.shared.look(team, key, flight, self.purges)
+
+    async def find(
+        self, team: str, key: bytes, rule: CacheRule, now_s: float, look: Look | None = None
+    ) -> Stored | None:
+        """The answer of this key, out of memory or else out of the shared level. `now_s`: Unix time; `look`: it was
+        begun before.
+        """
         entry = self.store.find(key, now_s, rule.ttl_s)
         if entry is not None or self.shared is None:
             return entry
-        purges = self.purges
-        entry = await self.shared.find(key)
+        purges = self.purges if look is None else look.purges
+        entry = await (self.shared.find(team, key) if look is None else look.found())
         newer = self.store.find(key, now_s, rule.ttl_s)
         if newer is not None:  # it came in the meantime
             return newer
@@ -126,32 +127,75 @@ class CacheState:
         self._keep(key, entry)
         return entry
 
-    def add(self, key: bytes, entry: Stored, rule: CacheRule) -> bool:
-        """Keep it. Was it worth the room?"""
+    @property
+    def is_fleetwide(self) -> bool:
+        """Does the shared level tell the others of a fleet what was purged?"""
+        return self.shared is not None and self.shared.is_fleetwide
+
+    @property
+    def is_blind(self) -> bool:
+        """Can't it be told what the shared level has?"""
+        return self.shared is not None and self.shared.stats.is_failing
+
+    def add(
+        self,
+        key: bytes,
+        entry: Stored,
+        rule: CacheRule,
+        under_way_s: float = 0.0,
+        lead: Lead | None = None,
+        indexed: Indexed | None = None,
+    ) -> bool:
+        """Keep it. Was it worth the room? `under_way_s`: how long ago its call set out; `lead`: it ends with it, if it
+        is kept; `indexed`: by what other replicas find it.
+        """
         is_worth = self.door.lets_in(key, entry.size_bytes, entry.cost_nusd, self.store.stats)
         if not is_worth or not self._keep(key, entry):
             return False
         if self.shared is not None:
-            self.shared.add(key, entry, rule.ttl_s)
+            self.shared.add(key, entry, rule.ttl_s, under_way_s, lead, indexed)
         return True
 
     async def purge(self, meant: Meant) -> int:
         """Forget every answer that is meant; how many there were. Raises StateFailed."""
-        count = self._forget_meant(meant)
+        count = self.forget(lambda entry: is_meant(entry, meant), meant.team)
         if self.shared is not None:
-            count = max(count, await self.shared.purge(meant))
-        if self.others is not None:  # after the shared level, or they would find it there again
+            if not self.is_fleetwide:
+                self._unindex(meant, None)
+            purged = await self.shared.purge(meant, self._teams)
+            if self.is_fleetwide:
+                self._unindex(meant, purged.keys)
+            count = max(count, purged.count)
+        if self.others is not None and not self.is_fleetwide:
             await self.others.tell_purge(meant)
         return count
 
-    def forget_elsewhere(self, meant: Meant, key: bytes | None = None) -> None:
-        """Another gateway has purged what is meant, or else the answer of this key: forget it in memory and in the
-        index of meanings. Of the shared level it is gone already. An empty `Meant` is everything.
-        """
+    def forget_elsewhere(self, meant: Meant | None, key: bytes | None, keys: Sequence[bytes] | None = None) -> None:
+        """See `Listener.forget_elsewhere`."""
+        meant = meant or Meant()
         if key is None:
-            self._forget_meant(meant)
+            self.forget(lambda entry: is_meant(entry, meant), meant.team)
+            self._unindex(meant, keys)
         else:
-            self._forget_key(key, meant.team)
+            self._purge_begins(meant.team)
+            self._forget_key(key)
+
+    def learned_elsewhere(self, id: str, data: bytes) -> None:
+        """See `Listener.learned_elsewhere`."""
+        if self.meaning is None or self.shared is None:
+            return
+        self.meaning.told(id, data)
+        now_s = self.wall_clock()
+        if now_s - self._noted_at >= _NOTED_S:
+            self._noted_at = now_s
+            self.shared.note(_LEARNED, orjson.dumps(self.meaning.notes))
+
+    async def indexed_elsewhere(self, team: str, entries: Sequence[IndexEntry]) -> None:
+        """See `Listener.indexed_elsewhere`."""
+        if self.meaning is not None:
+            with suppress(LookupFailed):  # it is closed
+                rows = [(entry.key, entry.data) for entry in entries]
+                await self.meaning.index.take(rows, team, self.wall_clock())
 
     async def complain(self, team: str, id: str, *, may_ask: bool = True) -> int:
         """What this team's call of that id was given, or brought, is wrong: forget it, and learn. How many answers were
@@ -165,12 +209,13 @@ class CacheState:
         entry = self.store.find(hit.key, self.wall_clock(), inf)
         if entry is not None and entry.call_id != hit.call_id:
             return 0  # that answer is gone, and another one has its place
-        if hit.calibrator is not None:
-            hit.calibrator.complained(hit.probability)
-        count = self._forget_key(hit.key, team)
+        if hit.calibrator is not None and self.meaning is not None:
+            self.meaning.complained(hit.calibrator, hit.probability)
+        self._purge_begins(team)
+        count = self._forget_key(hit.key)
         if self.shared is not None:
-            count = max(count, await self.shared.discard(hit.key))
-        if self.others is not None:
+            count = max(count, await self.shared.discard(team, hit.key))
+        if self.others is not None and not self.is_fleetwide:
             await self.others.tell_purge(Meant(team=team), hit.key)
         return count
 
@@ -199,7 +244,7 @@ class CacheState:
         if self._remote is not None:
             await self._remote.aclose()
         if self.shared is not None:
-            await asyncio.to_thread(self.shared.close)
+            await self.shared.aclose()
 
     async def _open_meaning(self, config: Config) -> None:
         settings, remote = config.cache.embedder, None
@@ -210,20 +255,28 @@ class CacheState:
         notes = None if self.shared is None else await self.shared.find_note(_LEARNED)
         self.meaning = await self.open_meaning(config.cache.memory_bytes // _INDEX_SHARE, remote, notes)
         self.meaning.index.resize(self.store.stats.budget_bytes // _INDEX_SHARE)  # it may have changed meanwhile
+        self._follow_meaning(self.meaning)
 
-    def _forget_meant(self, meant: Meant) -> int:
-        count = self.forget(lambda entry: _is_meant(entry, meant), meant.team)
-        if self.meaning is not None and self.shared is not None and meant.id is None:
-            store, team = self.store, meant.team  # the index knows no ages: what only the shared level had, goes
+    def _follow_meaning(self, meaning: Meaning) -> None:
+        if self.shared is not None and self.is_fleetwide:
+            meaning.teach = self.shared.teach
+            self.shared.follow_meaning(self._meant_scopes, meaning.place)
+
+    def _unindex(self, meant: Meant, keys: Sequence[bytes] | None) -> None:
+        """Forget what the index has and memory had not. `keys`: all that are meant; None: it is not known which."""
+        if self.meaning is None:
+            return
+        if keys is not None:
+            self.meaning.index.remove(keys)
+        elif meant.id is None:  # the index knows no ages: whatever memory does not have, goes
+            store, team = self.store, meant.team
             self.meaning.index.drop(lambda one: team in (None, one.team) and one.id not in store)
-        return count
 
-    def _forget_key(self, key: bytes, team: str | None) -> int:
+    def _forget_key(self, key: bytes) -> int:
         if self.meaning is not None:
             self.meaning.index.remove([key])
         count = int(self.store.remove(key))
         self.counts.used_bytes = self.store.stats.used_bytes
-        self._purge_begins(team)
         return count
 
     def _purge_begins(self, team: str | None) -> None:
@@ -243,12 +296,3 @@ def _log_fault(task: asyncio.Task[None]) -> None:
     fault = None if task.cancelled() else task.exception()
     if fault is not None:
         _logger.error("cache by meaning: it can't be opened, and is done without", exc_info=fault)
-
-
-def _is_meant(entry: Stored, meant: Meant) -> bool:
-    return (
-        (meant.id is None or meant.id in (entry.call_id, entry.request_id, entry.answer_id))
-        and (meant.team is None or meant.team == entry.team)
-        and (meant.model is None or meant.model == entry.model)
-        and (meant.stored_before_ms is None or entry.stored_at * 1000 < meant.stored_before_ms)
-    )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from time import monotonic
 from typing import Final, Self
 
 from proxy.accounting import Shares
@@ -15,19 +16,21 @@ from proxy.cache import (
     MAX_REQUEST_BYTES,
     Control,
     KeptVector,
+    Shared,
     Stored,
     input_key,
     input_scope,
     pack_vector,
     read_control,
-    unpack_vector,
 )
 from proxy.call import Answer, CacheNote, Call, Handler
 from proxy.chain.batching import Batching
-from proxy.chain.cache_state import CacheRule, CacheState
+from proxy.chain.cache_rules import CacheRule
+from proxy.chain.cache_state import CacheState
 from proxy.chain.catalogue import Catalogue
 from proxy.chain.engine import Engine, Quest, Won
 from proxy.chain.facts import facts_of, input_tokens_of
+from proxy.chain.looked import Looked
 from proxy.chain.route import JSON_HEADERS
 from proxy.errors import CacheMiss, UpstreamError
 from proxy.wire.embeddings import Embeddings, EmbeddingsRequest, size_of, write_embeddings
@@ -40,25 +43,12 @@ _LONG_BYTES: Final = 250_000
 
 
 @dataclass(slots=True)
-class _Looked:
-    """What the cache has of one request."""
-
-    keys: Sequence[bytes]  #: of its inputs, in their order
-    found: dict[bytes, KeptVector] = field(default_factory=dict)
-    stored_at: float = 0.0  #: Unix time in seconds; of the oldest
-    saved_nusd: int = 0
-
-    def missing(self, inputs: Sequence[str | list[int]]) -> dict[bytes, str | list[int]]:
-        """The inputs that are not there, each once."""
-        return {key: one for key, one in zip(self.keys, inputs, strict=True) if key not in self.found}
-
-
-@dataclass(slots=True)
 class Embedding:
     """The layer behind quotas, one a world, for embeddings only."""
 
     rules: Mapping[str, CacheRule]  #: by configured model; those that have an exact cache
     state: CacheState
+    clock: Callable[[], float] = monotonic  #: monotonic seconds
 
     async def __call__(self, call: Call, next: Handler, /) -> Answer:
         """Answer, from the cache as far as possible. Raises CacheMiss, QuotaSpent."""
@@ -70,33 +60,57 @@ class Embedding:
             call.cache = _BYPASS
             looked = self._look_up(call, request, rule, control)
             if looked is not None:
+                if self.state.shared is not None and self.state.shared.is_fleetwide and control.may_find:
+                    await self._look_further(self.state.shared, call, rule, control, looked, request.inputs)
                 return await self._complete(call, request, rule, control, looked, next)
             self.state.counts.events["bypass"] += 1
         _check_asking(call, control)
         return await _as_asked(request, call, (await next(call)).embeddings)
 
-    def _look_up(self, call: Call, request: EmbeddingsRequest, rule: CacheRule, control: Control) -> _Looked | None:
+    def _look_up(self, call: Call, request: EmbeddingsRequest, rule: CacheRule, control: Control) -> Looked | None:
         """None: it is none of the cache's business."""
         if not control.may_store or request.size_bytes > MAX_REQUEST_BYTES:
             return None
-        team = "" if call.principal is None else call.principal.team
-        scope = input_scope(rule.scope, team, request.body)
+        scope = input_scope(rule.scope, _team_of(call), request.body)
         if scope is None:
             return None
-        looked = _Looked([input_key(scope, one) for one in request.inputs])
+        looked = Looked([input_key(scope, one) for one in request.inputs])
         if not control.may_find:
             return looked
         now_s = looked.stored_at = self.state.wall_clock()
         for key in looked.keys:
             entry = self.state.store.find(key, now_s, rule.ttl_s)
             if entry is not None and now_s - entry.stored_at <= control.max_age_s:
-                looked.found[key] = unpack_vector(entry.body)
-                looked.stored_at = min(looked.stored_at, entry.stored_at)
-                looked.saved_nusd += entry.cost_nusd
-        if len({len(kept.vector) for kept in looked.found.values()}) > 1:
-            self._forget(rule)
-            return _Looked(looked.keys)
+                looked.take(key, entry)
+        if looked.differs:
+            self._forget(call, rule, ())
+            return Looked(looked.keys)
         return looked
+
+    async def _look_further(
+        self,
+        shared: Shared,
+        call: Call,
+        rule: CacheRule,
+        control: Control,
+        looked: Looked,
+        inputs: Sequence[str | list[int]],
+    ) -> None:
+        """What memory does not have, other replicas may have been given."""
+        missing, purges, team = [*looked.missing(inputs)], self.state.purges, _team_of(call)
+        found = await shared.find_vectors(team, missing) if missing else {}
+        if self.state.has_purged(purges, team):
+            return
+        now_s = self.state.wall_clock()
+        for key, entry in found.items():
+            age_s = now_s - entry.stored_at
+            if entry.scope == rule.scope and age_s < rule.ttl_s and age_s <= control.max_age_s:
+                self.state.store.add(key, entry)
+                looked.take(key, entry)
+        self.state.counts.used_bytes = self.state.store.stats.used_bytes
+        if looked.differs:
+            self._forget(call, rule, [*looked.found])
+            looked.clear(now_s)
 
     async def _complete(
         self,
@@ -104,10 +118,11 @@ class Embedding:
         request: EmbeddingsRequest,
         rule: CacheRule,
         control: Control,
-        looked: _Looked,
+        looked: Looked,
         next: Handler,
     ) -> Answer:
         counts, missing, purges = self.state.counts, looked.missing(request.inputs), self.state.purges
+        set_out_at = self.clock()
         if not missing:
             counts.events["hit"] += 1
             counts.saved_nusd += looked.saved_nusd
@@ -123,10 +138,10 @@ class Embedding:
         fresh = (await next(call)).embeddings
         assert fresh is not None, "whoever answers a request for embeddings gives some"
         if any(len(kept.vector) != len(fresh.vectors[0]) for kept in looked.found.values()):
-            self._forget(rule)
+            self._forget(call, rule, [*looked.found])
             raise _no_match(call.model)
         kept = dict(zip(missing, _kept_of(call, fresh), strict=True))
-        is_kept = self._keep(call, rule, kept, purges)
+        is_kept = self._keep(call, rule, kept, purges, self.clock() - set_out_at)
         counts.events["stored" if is_kept else "unfit"] += 1
         if is_whole and request.as_base64:  # floats are to be what they are when they come from the cache
             return await _as_asked(request, call, fresh)
@@ -135,16 +150,22 @@ class Embedding:
         looked.found.update(kept)
         return await _assembled(request, looked, "upstream")
 
-    def _forget(self, rule: CacheRule) -> None:
-        """The model's vectors have changed their size: what is kept of it is another model's."""
+    def _forget(self, call: Call, rule: CacheRule, keys: Sequence[bytes]) -> None:
+        """The model's vectors have changed their size: what is kept of it is another model's. `keys`: of what other
+        replicas would be given.
+        """
         self.state.forget(lambda entry: entry.scope == rule.scope)
+        if self.state.shared is not None:
+            self.state.shared.forget_vectors(_team_of(call), keys)
 
-    def _keep(self, call: Call, rule: CacheRule, fresh: Mapping[bytes, KeptVector], purges: int) -> bool:
+    def _keep(
+        self, call: Call, rule: CacheRule, fresh: Mapping[bytes, KeptVector], purges: int, under_way_s: float
+    ) -> bool:
         """Store what came, by key; was there room for any of it? `purges`: as many as there had been at first."""
         store, principal, now_s = self.state.store, call.principal, self.state.wall_clock()
         if principal is None or self.state.has_purged(purges, principal.team):
             return False
-        request, is_kept = call.request, False
+        request, added = call.request, dict[bytes, Stored]()
         assert isinstance(request, EmbeddingsRequest)
         cost_nusd = 0 if call.answered is None else call.answered.cost_nusd or 0
         costs = Shares(list(map(size_of, request.inputs))).split(cost_nusd)
@@ -152,9 +173,12 @@ class Embedding:
             entry = Stored(
                 pack_vector(kept), principal.team, call.model, rule.scope, call.id, call.request_id, "", now_s, cost
             )
-            is_kept |= store.add(key, entry)
+            if store.add(key, entry):
+                added[key] = entry
         self.state.counts.used_bytes = store.stats.used_bytes
-        return is_kept
+        if added and self.state.shared is not None:
+            self.state.shared.add_vectors(added, rule.ttl_s, under_way_s)
+        return bool(added)
 
 
 class EmbeddingsRoute:
@@ -193,7 +217,7 @@ class Embedders:
         clock: Callable[[], float],
     ) -> Self:
         """Those of one world. `rules`: of models that have an exact cache; `clock` gives monotonic seconds."""
-        return cls(Embedding(rules, state), Batching(catalogue, clock), EmbeddingsRoute(engine, catalogue))
+        return cls(Embedding(rules, state, clock), Batching(catalogue, clock), EmbeddingsRoute(engine, catalogue))
 
 
 async def _as_asked(request: EmbeddingsRequest, call: Call, embeddings: Embeddings | None) -> Answer:
@@ -206,7 +230,7 @@ async def _as_asked(request: EmbeddingsRequest, call: Call, embeddings: Embeddin
     return Answer(200, JSON_HEADERS, "upstream", body=body)
 
 
-async def _assembled(request: EmbeddingsRequest, looked: _Looked, source: str) -> Answer:
+async def _assembled(request: EmbeddingsRequest, looked: Looked, source: str) -> Answer:
     """All inputs, some or all of them from the cache."""
     kept = [looked.found[key] for key in looked.keys]
     tokens = sum(one.tokens for one in kept)
@@ -235,6 +259,10 @@ def _kept_of(call: Call, fresh: Embeddings) -> list[KeptVector]:
 def _tokens_of(call: Call, embeddings: Embeddings) -> int:
     """As the upstream counted them, or else roughly."""
     return input_tokens_of(call.request) if embeddings.usage is None else embeddings.usage.input_tokens
+
+
+def _team_of(call: Call) -> str:
+    return "" if call.principal is None else call.principal.team
 
 
 def _no_match(model: str) -> UpstreamError:

@@ -100,11 +100,13 @@ class FleetNews:
             meant, digest = Meant(**said), None if key is None else bytes.fromhex(key)
         except (ValueError, TypeError, KeyError, AttributeError):
             meant, digest = Meant(), None
-        self._cache.forget_elsewhere(meant, digest)
+        if not self._cache.is_fleetwide:  # else the shared level has said so, and better: it knows the keys
+            self._cache.forget_elsewhere(meant, digest)
 
     def missed(self) -> None:
-        """See `Hearer.missed`. Memory is filled again from the shared level, which was purged itself."""
-        self._cache.forget_elsewhere(Meant())
+        """See `Hearer.missed`."""
+        if not self._cache.is_fleetwide:
+            self._cache.forget_elsewhere(Meant(), None)
 
     def shouted(self, message: bytes) -> None:
         """See `Hearer.shouted`. What is not understood is passed over."""

@@ -18,7 +18,9 @@ from proxy.cache.nearest import LookupFailed
 from proxy.cache.semantic.calibrate import LADDER, Calibrator
 from proxy.cache.semantic.eligible import ineligible, question, scope_key
 from proxy.call import Call
-from proxy.chain.cache_state import CacheRule, CacheState, SemanticRule
+from proxy.chain.cache_rules import CacheRule, SemanticRule
+from proxy.chain.cache_state import CacheState
+from proxy.state import Indexed
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,10 @@ class Semantic:
         stored, purges = None, self._state.purges
         if seen.match is not None:
             self._counts.vetoes.update(seen.match.vetoes)
-            stored = await self._state.find(seen.match.entry_id, rule, now_s)
+            stored = await self._state.find(team, seen.match.entry_id, rule, now_s)
             if stored is None:
-                meaning.index.remove([seen.match.entry_id])
+                if not self._state.is_blind:
+                    meaning.index.remove([seen.match.entry_id])
             elif now_s - stored.stored_at > min(terms.ttl_s, max_age_s):
                 stored = None
         return Sought(place, text, seen, stored, meaning.calibrator(team, call.model, terms.max_error), purges)
@@ -94,6 +97,14 @@ class Semantic:
                 self._state.meaning.index.touch(match.entry_id)
             return sought.stored
         return None
+
+    def indexed(self, sought: Sought, fresh: Stored, terms: SemanticRule) -> Indexed | None:
+        """What other replicas find the question by, now that it has an answer of its own; None: there are none."""
+        meaning, shared = self._state.meaning, self._state.shared
+        if meaning is None or shared is None or not shared.is_fleetwide:
+            return None
+        expires_at = fresh.stored_at + terms.ttl_s
+        return Indexed(fresh.scope, meaning.index.pack(sought.scope_key, sought.text, sought.seen.vector, expires_at))
 
     def landed(self, sought: Sought, key: bytes, fresh: Stored, terms: SemanticRule, is_kept: bool) -> None:
         """The question got an answer of its own: learn from it, and let it be found."""
@@ -124,7 +135,7 @@ class Semantic:
             return None
         stored = sought.stored
         if stored is not None and self._state.has_purged(sought.purges, stored.team):  # it may be what was meant
-            return await self._state.find(match.entry_id, rule, self._state.wall_clock())
+            return await self._state.find(stored.team, match.entry_id, rule, self._state.wall_clock())
         return stored
 
 

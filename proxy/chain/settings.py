@@ -8,7 +8,7 @@ from typing import Final
 from proxy.accounting import Limits, MeterName
 from proxy.cache import scope_of
 from proxy.chain.admission import AdmissionSettings
-from proxy.chain.cache_state import CacheRule, SemanticRule
+from proxy.chain.cache_rules import CacheRule, SemanticRule
 from proxy.chain.catalogue import Fallback, Model, Static
 from proxy.chain.groups import lacks_of
 from proxy.chain.tier import TierRule
@@ -72,6 +72,7 @@ def start_only(old: Config, new: Config) -> list[str]:
     """Settings that differ and are read at the start alone."""
     pairs = (
         ("state.url", old.state.url, new.state.url),
+        ("state.cache_url", old.state.cache_url, new.state.cache_url),
         ("state.journal", old.state.journal, new.state.journal),
         ("cache.embedder", old.cache.embedder, new.cache.embedder),
         ("cache.shared", old.cache.shared_bytes, new.cache.shared_bytes),

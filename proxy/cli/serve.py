@@ -146,7 +146,7 @@ async def _serve(source: Source, config: Config, sockets: list[socket.socket], s
     log_format = choose_format(config.server.log.format)
     configure_logging(writer, log_format, None if crew is None else crew.slot)
     gateway = Gateway(source.load, metrics, CallLog(writer, log_format), state, crew)
-    gateway.start()
+    await gateway.start()
     listeners = _listeners(gateway, sockets, crew)
     lag = LoopLag(metrics, asyncio.get_running_loop())
     running = [asyncio.create_task(listener.run_until_stopped()) for listener in listeners]

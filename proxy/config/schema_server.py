@@ -132,7 +132,9 @@ class StateConfig(Section):
     )
     journal: Text = Field("journal", description="Directory of the write-ahead journal.")
     cache_url: Annotated[UrlWithUser, AfterValidator(_redis_url)] | None = Field(
-        None, repr=False, description="A Redis of its own for the cache; null uses url."
+        None,
+        repr=False,
+        description="A Redis of its own for the cache, which may evict; null uses url.",
     )
     namespace: Name = Field(
         "waystation", description="What the names of all keys in Redis begin with: one for each fleet of gateways."
@@ -171,7 +173,7 @@ class CacheConfig(Section):
     shared_bytes: Annotated[Bytes, between("1MB", "1000GB")] | None = written(
         "1GB",
         alias="shared",
-        description="Room for them in the shared level, a file beside the state's; null: none. Read once, at start.",
+        description="Room for them in a file beside the state's; null: none. A Redis has its own. Read once, at start.",
     )
     embedder: EmbedderConfig | None = Field(
         None, description="Who makes the vectors of questions; null: a model inside. Read once, at start."

@@ -11,11 +11,7 @@ from proxy.config.faults import Path
 
 #: `*` is any name or index. Values that mean "off" or what happens anyway draw no warning, nor does nothing at all.
 _UNSERVED: Final[tuple[tuple[tuple[str, ...], frozenset[object]], ...]] = tuple(
-    (tuple(pattern.split(".")), frozenset(harmless))
-    for pattern, harmless in (
-        ("server.trusted_proxies", ()),
-        ("state.cache_url", (None,)),
-    )
+    (tuple(pattern.split(".")), frozenset(harmless)) for pattern, harmless in (("server.trusted_proxies", ()),)
 )
 _MESSAGE: Final = "accepted, but this version does not act on it"
 

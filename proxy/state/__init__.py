@@ -23,7 +23,7 @@ from proxy.state.base import (
     Sums,
     Use,
 )
-from proxy.state.cache_rows import CacheRow, Meant, SharedRows
+from proxy.state.cache_rows import CacheRow, Indexed, IndexEntry, Meant, SharedRows
 from proxy.state.claims import Claimed, ClaimStore, ClaimTerms, Lapsed, QuotaPlace, RateTerms, Verdict
 from proxy.state.entries import (
     ORPHANED,
@@ -73,6 +73,8 @@ __all__ = [
     "Grant",
     "Granularity",
     "Hearer",
+    "IndexEntry",
+    "Indexed",
     "Intent",
     "Lapsed",
     "Late",

@@ -32,6 +32,22 @@ class Meant:
     stored_before_ms: int | None = None
 
 
+class Indexed(NamedTuple):
+    """What an answer is found by beside its key."""
+
+    scope: bytes  #: of the config that it stands behind
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """One entry of an index."""
+
+    id: bytes  #: its place there
+    key: bytes  #: of its answer
+    data: bytes
+
+
 class SharedRows(Protocol):
     """The rows. Methods block, are for one thread at a time, and raise StateFailed."""
 

@@ -18,6 +18,9 @@ SMALL_LINES = 20
 TESTED_ELSEWHERE: dict[str, str] = {
     "proxy/api/surface.py": "two values and a protocol; every test of tests/proxy/api goes through them",
     "proxy/app/world.py": "every world of tests/proxy/app/test_gateway.py is built by it",
+    "proxy/app/redis_state.py": "the same with real servers: tests/integration/test_shared_state.py",
+    "proxy/chain/cache_rules.py": "two values",
+    "proxy/cache/redis_opened.py": "tests/proxy/cache/test_opened_level.py",
     "proxy/app/state.py": "opened by `serve`: tests/integration/",
     "proxy/cache/nearest/base.py": "protocols and the values they speak of",
     "proxy/cli/orders.py": "signals and drains need a real process: tests/integration/",

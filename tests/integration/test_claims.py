@@ -84,7 +84,7 @@ async def gateway(server: RedisServer, timeout_s: float = 10.0) -> AsyncIterator
     link = Link(place, timeout_s)
     await link.start()
     rig = Rig(LIMITED, claims=RedisClaims(link, RedisKeys("way")))
-    rig.gateway.start()
+    await rig.gateway.start()
     try:
         yield rig
     finally:

@@ -86,7 +86,7 @@ async def joined(url: str) -> AsyncIterator[Member]:
     member = Member(url)
     await member.link.start()
     await asyncio.to_thread(member.registry.follow)
-    member.gateway.start()
+    await member.gateway.start()
     try:
         yield member
     finally:

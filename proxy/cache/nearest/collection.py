@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from proxy.cache.nearest.base import Found, IndexStats, Vector, Vectors
-from proxy.cache.nearest.matrix import Sketcher
+from proxy.cache.nearest.matrix import Rows, Sketcher
+from proxy.cache.nearest.packed import Packed
 from proxy.cache.nearest.scope import Entry, Scope
 
 #: A single entry may take this share of the budget at most.
@@ -85,15 +86,59 @@ class Collection:
         self._count(entry.team, scope.used_bytes - before + entry.size_bytes)
         self._make_room(entry.team)
 
+    def take(self, fresh: Iterable[Packed], now: float) -> list[Entry]:
+        """Keep what came from elsewhere, where it is not known already. Returns those that must be embedded first: they
+        have no vector, and are not the first of their scopes. 15 µs each.
+        """
+        by_scope: dict[bytes, list[Packed]] = {}
+        for one in fresh:
+            known = self._entries.get(one.entry.id)
+            if known is not None and known.expires_at >= one.entry.expires_at:
+                continue
+            if known is not None:
+                self._drop(known)
+            by_scope.setdefault(one.entry.scope_key, []).append(one)
+        ready = [one for group in by_scope.values() for one in group if one.numbers]
+        rows = self._sketcher.rows(b"".join([one.numbers for one in ready]), [one.scale for one in ready])
+        begin, left = 0, []
+        for scope_key, group in by_scope.items():
+            placed = [one for one in group if one.numbers]
+            waiting = [one.entry for one in group if not one.numbers]
+            if placed:
+                end = begin + len(placed)
+                self._extend(scope_key, placed, rows.part(begin, end))
+                begin = end
+            elif scope_key not in self._scopes:
+                self.add(waiting.pop(0), None, now)
+            left += waiting
+        return left
+
+    def _extend(self, scope_key: bytes, placed: Sequence[Packed], rows: Rows) -> None:
+        """All of one scope, and so of one team."""
+        entries = [one.entry for one in placed]
+        scope, team = self._scopes.get(scope_key), entries[0].team
+        before = 0 if scope is None else scope.used_bytes
+        if scope is None:
+            scope = self._scopes[scope_key] = Scope(self._sketcher)
+        scope.extend(entries, rows, [one.terms for one in placed])
+        holder = self._teams.setdefault(team, _Team())
+        for entry in entries:
+            self._entries[entry.id] = holder.entries[entry.id] = entry
+        self._count(team, scope.used_bytes - before + sum([entry.size_bytes for entry in entries]))
+        self._make_room(team)
+
     def search(self, scope_key: bytes, text: str, vectors: Vectors, pending: Entry | None, now: float) -> Found:
         """What is near to the text whose vector is the first; a second one is that of `pending`."""
         vector = vectors[0]
         scope = self._scopes.get(scope_key)
-        if scope is not None and pending is not None and len(vectors) > 1:
+        if scope is not None:
             before = scope.used_bytes
-            scope.place(pending, vectors[1])
-            self._count(pending.team, scope.used_bytes - before)
-            self._make_room(pending.team)
+            if pending is not None and len(vectors) > 1:
+                scope.place(pending, vectors[1])
+            scope.prepare()
+            if scope.used_bytes != before:
+                self._count(scope.team, scope.used_bytes - before)
+                self._make_room(scope.team)
         for _ in range(_MAX_SEARCHES):
             scope = self._scopes.get(scope_key)
             found = [] if scope is None else scope.nearest(text, vector)

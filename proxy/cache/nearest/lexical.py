@@ -68,9 +68,8 @@ class Lexical:
         self._total_length = 0
         self.used_bytes = 0
 
-    def append(self, text: str) -> None:
-        """Put it into the next slot."""
-        terms = terms_of(text)
+    def append(self, terms: Sequence[int]) -> None:
+        """Put a text of these words into the next slot; see `terms_of`."""
         slot = len(self._lengths)
         for term in terms:
             postings = self._postings.get(term)

@@ -9,7 +9,8 @@ be 200 MB, and 6 ms to go through.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,18 @@ _BLOCK_BYTES: Final = 3 * _ARRAY_BYTES + 128
 Slots = NDArray[np.int64]
 
 
+class Rows(NamedTuple):
+    """Vectors as a matrix keeps them, n of them."""
+
+    sketches: NDArray[np.uint64]  #: n × 8
+    numbers: NDArray[np.int8]  #: n × dims
+    scales: NDArray[np.float32]
+
+    def part(self, begin: int, end: int) -> Rows:
+        """Those from here to there."""
+        return Rows(self.sketches[begin:end], self.numbers[begin:end], self.scales[begin:end])
+
+
 class Sketcher:
     """Makes sketches of vectors of one length, and compares them. For one thread."""
 
@@ -44,6 +57,12 @@ class Sketcher:
         """Its signs, as 8 words."""
         numbers = vector if self._projection is None else vector @ self._projection
         return np.packbits(numbers > 0).view(np.uint64)
+
+    def rows(self, numbers: bytes, scales: Sequence[float]) -> Rows:
+        """Of vectors as bytes, one behind the other. What is rounded to zero counts as negative."""
+        read = np.frombuffer(numbers, np.int8).reshape(len(scales), self.dims)
+        projected = read if self._projection is None else read.astype(np.float32) @ self._projection
+        return Rows(np.packbits(projected > 0, axis=1).view(np.uint64), read, np.array(scales, np.float32))
 
     def compare(self, sketches: NDArray[np.uint64], sketch: NDArray[np.uint64], distances: NDArray[np.uint16]) -> None:
         """Write how many bits of each differ. `sketches`: 8 × at most 4,096; 6 µs for 1,000."""
@@ -115,6 +134,21 @@ class Matrix:
         block.numbers[row] = np.rint(vector / scale)
         block.scales[row] = scale
         self._count += 1
+
+    def extend(self, rows: Rows) -> None:
+        """Put these into the next slots."""
+        done, count = 0, len(rows.scales)
+        while done < count:
+            at, row = divmod(self._count, _BLOCK_ROWS)
+            wanted = min(_BLOCK_ROWS, row + count - done)
+            if at == len(self._blocks) or self._blocks[at].rows < wanted:
+                self._set_block(at, _BLOCK_ROWS if at else 1 << (wanted - 1).bit_length())
+            block, more = self._blocks[at], wanted - row
+            block.sketches[:, row:wanted] = rows.sketches[done : done + more].T
+            block.numbers[row:wanted] = rows.numbers[done : done + more]
+            block.scales[row:wanted] = rows.scales[done : done + more]
+            self._count += more
+            done += more
 
     def remove(self, slot: int) -> None:
         """Forget that one; the last comes into its slot."""

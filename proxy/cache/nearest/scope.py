@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxy.cache.nearest.base import Candidate
-from proxy.cache.nearest.lexical import Lexical
-from proxy.cache.nearest.matrix import Matrix, Sketcher
+from proxy.cache.nearest.lexical import Lexical, terms_of
+from proxy.cache.nearest.matrix import Matrix, Rows, Sketcher
 
 #: Candidates by meaning, and as many by words. In a scope of no more than both together all are candidates, and no
 #: words are kept.
 _EACH: Final = 8
 _ALL: Final = 2 * _EACH
+#: The words of so many entries are read in 2 ms.
+_SMALL: Final = 200
 #: What an entry takes besides its text and its vector: itself, its id, its place in three tables. A test measures it.
 _ENTRY_BYTES: Final = 512
 #: What a scope takes besides its entries. The same test.
@@ -61,6 +63,11 @@ class Scope:
         return len(self._entries) + (self.pending is not None)
 
     @property
+    def team(self) -> str:
+        """Whose it is; it must not be empty."""
+        return (self.pending or self._entries[0]).team
+
+    @property
     def used_bytes(self) -> int:
         """What it takes of the memory, its entries' own size left out."""
         return _SCOPE_BYTES + self._matrix.used_bytes + (0 if self._lexical is None else self._lexical.used_bytes)
@@ -71,11 +78,34 @@ class Scope:
         self._entries.append(entry)
         self._matrix.append(vector)
         if self._lexical is not None:
-            self._lexical.append(entry.text)
-        elif len(self._entries) > _ALL:
+            self._lexical.append(terms_of(entry.text))
+        else:
+            self.prepare()
+
+    def extend(self, entries: Sequence[Entry], rows: Rows, terms: Sequence[Sequence[int]]) -> None:
+        """Keep these, with their vectors and words, in the next slots. Of a small scope no words are kept yet: perhaps
+        nobody ever asks there.
+        """
+        before = len(self._entries)
+        for slot, entry in enumerate(entries, before):
+            entry.slot = slot
+        self._entries += entries
+        self._matrix.extend(rows)
+        if self._lexical is None:
+            if len(self._entries) <= _SMALL:
+                return
+            self._lexical = Lexical()
+            for each in self._entries[:before]:
+                self._lexical.append(terms_of(each.text))
+        for one in terms:
+            self._lexical.append(one)
+
+    def prepare(self) -> None:
+        """Before something is looked up: words are kept from now on, if there is enough to need them."""
+        if self._lexical is None and len(self._entries) > _ALL:
             self._lexical = Lexical()
             for each in self._entries:
-                self._lexical.append(each.text)
+                self._lexical.append(terms_of(each.text))
 
     def place(self, entry: Entry, vector: NDArray[np.float32]) -> None:
         """That is the vector of the pending entry; if it is pending no more, nothing happens."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 #: A threshold that no probability reaches: nothing is served.
 NEVER: Final = 1.1
@@ -37,18 +37,28 @@ _LEAST_AUDITED: Final = 0.03
 _SCHEMA: Final = 1
 
 
+class Lesson(NamedTuple):
+    """What one judgement is worth."""
+
+    probability: float  #: that the candidate was thought to be right with
+    is_same: bool  #: was it?
+    weight: float  #: in audited hits
+    staked: float  #: so much of what the running test stakes on a hit
+
+
 class Calibrator:
     """One promise for one kind of calls. Not for several threads at once."""
 
-    __slots__ = ("_count", "_drift", "_ladder", "_start", "_threshold", "_wrong", "max_error")
+    __slots__ = ("_count", "_drift", "_ladder", "_start", "_threshold", "_wrong", "max_error", "name")
 
-    def __init__(self, max_error: float, start: float) -> None:
+    def __init__(self, max_error: float, start: float, name: str = "") -> None:
         """`max_error`: of served hits, above 0 and below 1. `start`: the verifier's own threshold for it, which is
-        tried first, and counts for no evidence.
+        tried first, and counts for no evidence. `name`: what others know it by.
         """
         if not 0 < max_error < 1:
             raise ValueError(f"max_error must lie between 0 and 1, not be {max_error}.")
         self.max_error = max_error
+        self.name = name
         self._start = start
         self._ladder = sorted({*LADDER, start} if start < 1 else LADDER)
         self._wrong = [0.0] * len(self._ladder)  # by band: from this step up to the next
@@ -95,34 +105,41 @@ class Calibrator:
         """Is this hit to be audited? `draw`: uniform, 0 to 1."""
         return draw < self._audited_share()
 
-    def judged(self, probability: float, is_same: bool, *, is_served: bool = True) -> None:
-        """A candidate was judged: a miss whose fresh answer came, or an audited hit.
+    def weigh(self, probability: float, is_same: bool, *, is_served: bool = True) -> Lesson:
+        """A candidate was judged: a miss whose fresh answer came, or an audited hit. What that is worth, to be taken.
 
         Every miss should be told; hits are audited for a share only, so beside them misses count for that share.
         `is_served`: else nothing is, so every candidate is told, and each counts alike.
         """
         is_hit = self.serves(probability)
         is_alike = is_hit or not is_served or self._threshold >= NEVER
-        weight = 1.0 if is_alike else self._audited_share()
-        self._take(probability, is_same, weight, 1.0 if is_hit else 0.0)
+        return Lesson(probability, is_same, 1.0 if is_alike else self._audited_share(), 1.0 if is_hit else 0.0)
 
-    def complained(self, probability: float) -> None:
+    def weigh_complaint(self, probability: float) -> Lesson:
         """A user says that a hit was wrong. Nobody tells of those that were right but for the audited share, so it
         counts for that share as well: else a few complaints would outweigh thousands of good hits.
         """
         share = self._audited_share()
-        self._take(probability, False, share, share if self.serves(probability) else 0.0)
+        return Lesson(probability, False, share, share if self.serves(probability) else 0.0)
 
-    def _take(self, probability: float, is_same: bool, weight: float, staked: float) -> None:
-        """`staked`: so much of what the running test stakes on a hit."""
-        at = bisect_right(self._ladder, probability) - 1
+    def judged(self, probability: float, is_same: bool, *, is_served: bool = True) -> None:
+        """Take at once what `weigh` says."""
+        self.take(self.weigh(probability, is_same, is_served=is_served))
+
+    def complained(self, probability: float) -> None:
+        """Take at once what `weigh_complaint` says."""
+        self.take(self.weigh_complaint(probability))
+
+    def take(self, lesson: Lesson) -> None:
+        """Learn it. Whoever takes the same lessons in the same order has learned the same."""
+        at = bisect_right(self._ladder, lesson.probability) - 1
         if at < 0:
             return
-        self._count[at] += weight
-        self._wrong[at] += 0.0 if is_same else weight
-        if staked:
-            stake = staked * _STAKE / self.max_error
-            self._drift = max(1.0, self._drift) * (1 + stake * ((0.0 if is_same else 1.0) - self.max_error))
+        self._count[at] += lesson.weight
+        self._wrong[at] += 0.0 if lesson.is_same else lesson.weight
+        if lesson.staked:
+            stake = lesson.staked * _STAKE / self.max_error
+            self._drift = max(1.0, self._drift) * (1 + stake * ((0.0 if lesson.is_same else 1.0) - self.max_error))
             if self._drift >= _CALL:
                 self._forget()
         self._threshold = self._find()

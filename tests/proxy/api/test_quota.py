@@ -81,7 +81,7 @@ async def test_a_period_ends_where_nobody_calls(monkeypatch: pytest.MonkeyPatch)
     value = rig.metrics.registry.get_sample_value
     assert value("llm_quota_used_ratio", {"team": "search"}) == 1
     monkeypatch.setattr("proxy.app.gateway.time", lambda: time() + 40 * 86_400)
-    rig.gateway.start()
+    await rig.gateway.start()
     await asyncio.sleep(0)
     assert value("llm_quota_used_ratio", {"team": "search"}) == 0
     await rig.gateway.aclose()

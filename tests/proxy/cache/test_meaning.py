@@ -1,5 +1,6 @@
 import asyncio
 import logging
+from collections.abc import Callable
 
 import orjson
 import pytest
@@ -119,3 +120,66 @@ async def test_what_was_learned_of_another_embedders_vectors_is_nothing() -> Non
     prove(meaning.calibrator("search", "chat", 0.05))
     index = FakeIndex(embedder=FakeEmbedder(id="another"))
     assert not a_meaning(index=index, notes=meaning.notes).calibrator("search", "chat", 0.05).serves(0.99)
+
+
+class Class:
+    """Many learn together: what is taught comes back in its turn, or is not heard."""
+
+    def __init__(self, *, is_deaf: bool = False) -> None:
+        self.lessons: list[bytes] = []
+        self.is_deaf = is_deaf
+
+    def teach(self, data: bytes, unheard: Callable[[], None]) -> bool:
+        if self.is_deaf:
+            unheard()
+        else:
+            self.lessons.append(data)
+        return True
+
+
+async def test_many_who_learn_together_have_learned_the_same() -> None:
+    together, both = Class(), [a_meaning(), a_meaning()]
+    for one in both:
+        one.teach = together.teach
+        for number in range(40):
+            one.learn(one.calibrator("search", "chat", 0.05), 0.9, "Yes.", "Yes." if number % 4 else "No.")
+            await one.settled()
+    both[0].complained(both[0].calibrator("search", "chat", 0.05), 0.9)
+    assert [one.calibrator("search", "chat", 0.05).judged_count for one in both] == [0, 0]
+    for one in both:
+        for number, lesson in enumerate(together.lessons):
+            one.told(f"{number}-0", lesson)
+    ours, theirs = (one.calibrator("search", "chat", 0.05).snapshot() for one in both)
+    assert ours == theirs
+    assert both[0].notes["place"] == "80-0"
+    later = a_meaning(notes=both[0].notes)
+    assert later.place == "80-0"
+    assert later.calibrator("search", "chat", 0.05).snapshot() == ours
+
+
+async def test_what_nobody_hears_is_learned_alone() -> None:
+    meaning = a_meaning()
+    meaning.teach = Class(is_deaf=True).teach
+    calibrator = meaning.calibrator("search", "chat", 0.05)
+    meaning.complained(calibrator, 0.9)
+    assert calibrator.judged_count == 1
+
+
+@pytest.mark.parametrize(
+    "lesson",
+    [
+        b"",
+        b"[]",
+        b'["fake","search chat 0.05",2,false,1,0]',
+        b'["fake","search chat 0.05",0.9,false,1e9,0]',
+        b'["fake","search chat 2",0.9,false,1,0]',
+        b'["fake","search",0.9,false,1,0]',
+        b'["fake",7,0.9,false,1,0]',
+        b'["another embedder","search chat 0.05",0.9,false,1,0]',
+    ],
+)
+async def test_what_is_no_lesson_teaches_nothing(lesson: bytes) -> None:
+    meaning = a_meaning()
+    calibrator = meaning.calibrator("search", "chat", 0.05)
+    meaning.told("7-0", lesson)
+    assert (calibrator.judged_count, meaning.place) == (0, "7-0")

@@ -1,282 +1,183 @@
-import asyncio
-import threading
-from collections.abc import Callable
+"""What every shared level does, whatever it is kept in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from time import sleep
 
 import orjson
 import pytest
+import pytest_asyncio
 
 from proxy.cache.codec import encode
-from proxy.cache.shared_level import Shared, open_shared
+from proxy.cache.file_level import FileLevel
+from proxy.cache.shared_level import Shared, without_shared
 from proxy.cache.store import Stored
 from proxy.config.load import load_text
-from proxy.state import CacheRow, Meant, SqliteCache, StateFailed
+from proxy.state import CacheRow, Meant, SqliteCache
+from proxy.state.redis_link import Link
+from proxy.state.redis_place import read_redis_url
 from tests.fakes import completion
+from tests.redis_server import RedisServer, redis_server
+from tests.shared_caches import LINK_S, a_level, a_namespace
 
 NOW_S = 1_790_000_000.0
 STORED = Stored(orjson.dumps(completion("Hello!")), "search", "chat", b"s" * 32, "req_1", "mine", "a", NOW_S, 700, 1.5)
-CONFIG = 'version: 1\nstate: {url: "sqlite:///FILE"}\n'
+KEY, OTHER = b"\x01" * 32, b"\x02" * 32
+TEAMS = ("search", "sales")
 
 
-def key(number: int) -> bytes:
-    return number.to_bytes(32, "big") if number else bytes(32)
+class Level:
+    """A level that can be begun anew on what it has kept."""
+
+    def __init__(self, begin: Callable[[], Awaitable[Shared]], spoil: Callable[[bytes, bytes], object]) -> None:
+        self._begin = begin
+        self.spoil = spoil  #: puts this data under this key
+        self.shared: Shared
+
+    async def begin(self) -> Shared:
+        self.shared = await self._begin()
+        return self.shared
+
+    async def restart(self) -> Shared:
+        await self.shared.aclose()
+        return await self.begin()
+
+    async def find(self, key: bytes, team: str = "search") -> Stored | None:
+        """As if there were no hurry."""
+        for _ in range(500):
+            entry = await self.shared.find(team, key)
+            if entry is not None or not self.shared.stats.late:
+                return entry
+            self.shared.stats.late = 0
+        raise AssertionError("it never answered")
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as running:
+        yield running
 
 
-def shared(path: Path, budget_bytes: int = 10**8) -> Shared:
-    return Shared(SqliteCache(path), budget_bytes, lambda: NOW_S)
+@pytest_asyncio.fixture(params=["file", pytest.param("redis", marks=pytest.mark.integration)])
+async def level(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Level]:
+    async with AsyncExitStack() as stack:
+        if request.param == "file":
+            made = in_a_file(tmp_path / "cache")
+        else:
+            server: RedisServer = request.getfixturevalue("server")
+            place = read_redis_url(server.url)
+            assert place is not None
+            link = Link(place, LINK_S)
+            await link.start()
+            stack.push_async_callback(link.aclose)
+            made = in_redis(server, link)
+        await made.begin()
+        yield made
+        await made.shared.aclose()
 
 
-async def found(level: Shared, wanted: bytes) -> Stored | None:
-    """As if there were no hurry."""
-    for _ in range(500):
-        entry = await level.find(wanted)
-        if entry is not None or not level.stats.late:
-            return entry
-        level.stats.late = 0
-    raise AssertionError("it never answered")
+def in_a_file(path: Path) -> Level:
+    async def begin() -> Shared:
+        return FileLevel(SqliteCache(path), 10**8, lambda: NOW_S)
+
+    def spoil(key: bytes, data: bytes) -> None:
+        rows = SqliteCache(path)
+        rows.add([CacheRow(key, data, "t", "m", b"", "", "", "", 0, 10**15)], 10**8, 0)
+        rows.close()
+
+    return Level(begin, spoil)
 
 
-async def closed(level: Shared) -> None:
-    await asyncio.to_thread(level.close)
+def in_redis(server: RedisServer, link: Link) -> Level:
+    namespace = a_namespace()
+
+    async def begin() -> Shared:
+        return a_level(link, server.url, namespace)
+
+    def spoil(key: bytes, data: bytes) -> None:
+        with server.client as client:
+            client.set(f"{{{namespace}/search}}:cache:{key.hex()}", data)
+
+    return Level(begin, spoil)
 
 
-async def test_an_answer_survives_a_restart(path: Path) -> None:
-    first = shared(path)
-    first.add(key(1), STORED, 60)
-    await closed(first)
-    second = shared(path)
-    assert await found(second, key(1)) == STORED
-    assert await found(second, key(2)) is None
-    assert second.stats.found == 1
-    await closed(second)
+async def test_an_answer_survives_a_restart(level: Level) -> None:
+    level.shared.add(KEY, STORED, 60)
+    await level.restart()
+    assert await level.find(KEY) == STORED
+    assert await level.find(OTHER) is None
+    assert level.shared.stats.found == 1
 
 
-async def test_answers_are_written_a_little_later_without_being_asked(path: Path) -> None:
-    level = shared(path)
-    level.add(key(1), STORED, 60)
-    for _ in range(1000):
-        if await found(level, key(1)) is not None:
-            break
-        await asyncio.sleep(0.01)
-    assert await found(level, key(1)) == STORED
-    assert level.stats.used_bytes > 0
-    await closed(level)
-
-
-async def test_keys_that_cannot_be_there_are_not_looked_for(path: Path) -> None:
-    level = shared(path)
-    await level.purge(Meant(id="nothing"))  # by then the keys are read
-    await found(level, key(5))
-    jobs = level._jobs
-    del level._jobs  # whoever asks the thread fails
-    assert await level.find(b"\x05" * 32) is None
-    level._jobs = jobs
-    await closed(level)
-
-
-async def test_a_damaged_value_is_a_miss_and_removed(path: Path) -> None:
-    rows = SqliteCache(path)
-    data = bytearray(encode(key(1), STORED))
+async def test_a_damaged_value_is_a_miss_and_removed(level: Level) -> None:
+    data = bytearray(encode(KEY, STORED))
     data[-3] ^= 1
-    rows.add([CacheRow(key(1), bytes(data), "t", "m", b"", "", "", "", 0, 10**15)], 10**8, 0)
-    rows.close()
-    level = shared(path)
-    assert await found(level, key(1)) is None
-    assert level.stats.damaged == 1
-    await closed(level)
-    assert list(SqliteCache(path).all_keys()) == []
+    level.spoil(KEY, bytes(data))
+    await level.restart()
+    assert await level.find(KEY) is None
+    assert level.shared.stats.damaged == 1
+    assert await level.find(OTHER) is None  # what was sent before has come there
+    await level.restart()
+    assert await level.find(KEY) is None
+    assert level.shared.stats.damaged == 0
 
 
-async def test_what_waits_to_be_written_can_be_purged_too(path: Path) -> None:
-    level = shared(path)
-    level.add(key(1), STORED, 60)
-    level.add(key(2), replace(STORED, team="sales"), 60)
-    assert await level.purge(Meant(team="search")) == 1
-    assert await found(level, key(1)) is None
-    assert await found(level, key(2)) is not None
-    await closed(level)
+async def test_what_stands_under_another_key_is_none(level: Level) -> None:
+    level.spoil(OTHER, encode(KEY, STORED))
+    await level.restart()
+    assert await level.find(OTHER) is None
 
 
-async def test_what_no_config_stands_behind_goes(path: Path) -> None:
-    level = shared(path)
-    level.add(key(1), STORED, 60)
-    level.keep_scopes({b"other"})
-    assert await level.purge(Meant()) == 0
-    await closed(level)
+async def test_what_waits_to_be_written_can_be_purged_too(level: Level) -> None:
+    level.shared.add(KEY, STORED, 60)
+    await level.shared.purge(Meant(team="search"), TEAMS)
+    await level.restart()
+    assert await level.find(KEY) is None
 
 
-async def test_notes_survive_a_restart(path: Path) -> None:
-    first = shared(path)
-    first.note("learned", b"data")
-    await closed(first)
-    second = shared(path)
-    assert await second.find_note("learned") == b"data"
-    assert await second.find_note("other") is None
-    await closed(second)
+@pytest.mark.parametrize(
+    "meant",
+    [
+        Meant(team="search"),
+        Meant(model="chat", team="search"),
+        Meant(id="req_1"),
+        Meant(id="mine"),
+        Meant(id="a"),
+        Meant(stored_before_ms=int(NOW_S * 1000) + 1),
+    ],
+    ids=str,
+)
+async def test_what_is_meant_goes_and_nothing_else(level: Level, meant: Meant) -> None:
+    other = replace(
+        STORED, team="sales", model="other", call_id="b", request_id="c", answer_id="d", stored_at=NOW_S + 60
+    )
+    level.shared.add(KEY, STORED, 600)
+    level.shared.add(OTHER, other, 600)
+    await level.restart()
+    purged = await level.shared.purge(meant, TEAMS)
+    assert purged.count == 1
+    assert purged.keys in (None, [KEY])
+    assert await level.find(KEY) is None
+    assert await level.find(OTHER, "sales") == other
 
 
-async def test_too_much_at_once_is_not_written(path: Path) -> None:
-    level = shared(path)
-    large = replace(STORED, body=orjson.dumps(completion("x" * 900_000)))
-    for number in range(20):
-        level.add(key(number), large, 60)
-    assert level.stats.dropped == 3
-    await closed(level)
+async def test_one_answer_can_be_forgotten(level: Level) -> None:
+    level.shared.add(KEY, STORED, 60)
+    await level.restart()
+    assert await level.shared.discard("search", OTHER) == 0
+    assert await level.shared.discard("search", KEY) == 1
+    assert await level.find(KEY) is None
 
 
-async def test_what_waits_for_a_stuck_disk_is_bounded() -> None:
-    gate = threading.Event()
-    level = Shared(_Rows(lambda: gate.wait(30)), 10**8, lambda: NOW_S)
-    large = replace(STORED, body=orjson.dumps(completion("x" * 900_000)))
-    for number in range(40):
-        level.add(key(number), large, 60)
-        level._send()  # as it does 0.2 s later
-    assert level.stats.dropped == 23
-    gate.set()
-    await closed(level)
-    assert level.stats.dropped == 23
-    assert level._added_bytes == level._done_bytes
+async def test_notes_survive_a_restart(level: Level) -> None:
+    level.shared.note("learned", b"data")
+    await level.restart()
+    assert await level.shared.find_note("learned") == b"data"
+    assert await level.shared.find_note("other") is None
 
 
-async def test_who_looks_while_the_disk_is_stuck_adds_no_work_without_end() -> None:
-    gate = threading.Event()
-    looked: list[bool] = []
-    level = Shared(_Rows(lambda: looked.append(gate.wait(30))), 10**8, lambda: NOW_S)
-    await asyncio.gather(*(level.find(key(number)) for number in range(3000)))
-    assert level._jobs.qsize() <= 1000
-    assert level.stats.late == 3000
-    gate.set()
-    await closed(level)
-    assert len(looked) <= 1, "for those who have gone nothing is looked for"
-
-
-async def test_what_the_disk_cannot_do_does_not_end_what_it_can(path: Path) -> None:
-    rows = SqliteCache(path)
-    rows.add([CacheRow(b"short", b"", "t", "m", b"", "", "", "", 0, 10**15)], 10**8, 0)
-    rows.close()
-    level = shared(path)
-    with pytest.raises(StateFailed):
-        await level.purge(Meant(stored_before_ms=-(2**70)))
-    level.add(key(1), STORED, 60)
-    level._send()
-    assert await found(level, key(1)) == STORED
-    await closed(level)
-
-
-class _Rows:
-    """Rows that fail, or take their time."""
-
-    used_bytes = 0
-
-    def __init__(self, do: Callable[[], object]) -> None:
-        self.do = do
-
-    def all_keys(self) -> list[bytes]:
-        raise StateFailed("no keys")
-
-    def find(self, keys: object) -> dict[bytes, bytes]:
-        self.do()
-        return {}
-
-    def add(self, rows: object, budget_bytes: int, now_ms: int) -> None:
-        self.do()
-
-    def discard(self, keys: object) -> None:
-        self.do()
-
-    def purge(self, meant: Meant) -> int:
-        self.do()
-        return 0
-
-    def keep_scopes(self, scopes: object) -> int:
-        self.do()
-        return 0
-
-    def note(self, name: str, data: bytes) -> None:
-        self.do()
-
-    def find_note(self, name: str) -> bytes | None:
-        self.do()
-        return None
-
-    def close(self) -> None:
-        pass
-
-
-def _fail() -> None:
-    raise StateFailed("the disk is gone")
-
-
-async def test_a_level_that_fails_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
-    level = Shared(_Rows(_fail), 10**6, lambda: NOW_S)
-    assert await found(level, key(1)) is None
-    level.add(key(1), STORED, 60)
-    assert level._young == [], "what cannot be read is not kept in mind"
-    with pytest.raises(StateFailed):
-        await level.purge(Meant())
-    level.keep_scopes(())
-    level.note("learned", b"data")
-    assert await level.find_note("learned") is None
-    await closed(level)
-    assert level.stats.is_failing
-    assert level.stats.dropped == 1
-    assert caplog.text.count("done without") == 1
-
-
-async def test_a_call_does_not_wait_for_a_slow_disk() -> None:
-    gate = threading.Event()
-    level = Shared(_Rows(lambda: gate.wait(30)), 10**6, lambda: NOW_S)
-    assert await level.find(key(1)) is None
-    assert level.stats.late == 1
-    gate.set()
-    await closed(level)
-
-
-async def test_who_is_cancelled_while_looking_leaves_nothing_behind() -> None:
-    level = Shared(_Rows(lambda: sleep(0.005)), 10**6, lambda: NOW_S)
-    task = asyncio.create_task(level.find(key(1)))
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await closed(level)
-    await asyncio.sleep(0.01)
-    assert level.stats.late == 0
-
-
-async def test_it_lies_beside_the_state_unless_it_is_not_wanted(tmp_path: Path) -> None:
-    text = CONFIG.replace("FILE", str(tmp_path / "books.db"))
-    level = open_shared(load_text(text, {}, "g.yaml").config)
-    assert level is not None
-    await closed(level)
-    assert (tmp_path / "books.db-cache").exists()
-    assert open_shared(load_text(text + "cache: {shared: null}\n", {}, "g.yaml").config) is None
-
-
-def test_where_it_cannot_be_opened_memory_does_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "books.db-cache").mkdir()
-    assert open_shared(load_text(CONFIG.replace("FILE", str(tmp_path / "books.db")), {}, "g.yaml").config) is None
-    assert "without its shared level" in caplog.text
-
-
-async def test_a_worn_sketch_is_made_anew_beside_those_who_look(path: Path) -> None:
-    level = shared(path)
-    await level.purge(Meant(id="nothing"))
-    await found(level, key(1))
-    assert level._sketch is not None
-    level._sketch._room = 2
-    before = level._sketch
-    for number in range(1, 6):
-        level.add(bytes([number]) * 32, STORED, 60)
-    await level.purge(Meant(id="nothing"))  # by then it is read
-    for number in range(1, 6):
-        assert await found(level, bytes([number]) * 32) is not None
-    assert level._sketch is not before
-    await closed(level)
+def test_without_one_there_is_none() -> None:
+    assert without_shared(load_text("version: 1\n", {}, "g.yaml").config) is None  # type: ignore[func-returns-value]

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.cache import KeptVector, input_key, input_scope, key_of, pack_vector, unpack_vector
+from proxy.cache.vectors import is_vector
 
 SCOPE = b"s" * 32
 BODY: dict[str, Any] = {"model": "m", "input": "x"}
@@ -60,3 +61,10 @@ def test_what_is_stored_comes_back(vector: bytes, model: str, tokens: int) -> No
 def test_absurd_figures_are_cut_and_the_vector_stays() -> None:
     kept = unpack_vector(pack_vector(KeptVector(b"\0" * 8, "é" * 70_000, 2**40)))
     assert (kept.vector, kept.tokens, set(kept.model)) == (b"\0" * 8, 2**32 - 1, {"é"})
+
+
+def test_what_is_no_vector_is_told() -> None:
+    packed = pack_vector(KeptVector(bytes(8), "m", 3))
+    assert is_vector(packed)
+    for other in (b"", packed[:5], packed[:-1], packed[:-8], b'{"choices":[]}'):
+        assert not is_vector(other)

@@ -9,7 +9,8 @@ import pytest
 from proxy.cache import Shelf, Store
 from proxy.call import Answer, Attempt, CacheNote, Call, Principal
 from proxy.chain.cache import Caching
-from proxy.chain.cache_state import CacheRule, CacheState, SemanticRule
+from proxy.chain.cache_rules import CacheRule, SemanticRule
+from proxy.chain.cache_state import CacheState
 from proxy.chain.catalogue import Catalogue, Model
 from proxy.chain.semantic import Semantic
 from proxy.errors import (

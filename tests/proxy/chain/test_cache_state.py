@@ -1,15 +1,18 @@
 import asyncio
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 
-from proxy.cache import Shared, Stored
+from proxy.cache import FileLevel, Listener, Purged, Shared, SharedStats, Stored
+from proxy.cache.alone import Alone
 from proxy.cache.meaning import Meaning
 from proxy.cache.nearest import Remote
 from proxy.cache.served import Hit
-from proxy.chain.cache_state import CacheRule, CacheState, SemanticRule
+from proxy.chain.cache_rules import CacheRule, SemanticRule
+from proxy.chain.cache_state import CacheState
 from proxy.config import Config
 from proxy.config.load import load_text
 from proxy.observe.cache_counts import CacheCounts
@@ -30,7 +33,7 @@ def config(text: str = "") -> Config:
 
 def state(path: Path | None = None) -> CacheState:
     def open_shared(_: Config) -> Shared | None:
-        return None if path is None else Shared(SqliteCache(path), 10**8, lambda: NOW_S)
+        return None if path is None else FileLevel(SqliteCache(path), 10**8, lambda: NOW_S)
 
     made = CacheState.empty(CacheCounts(), lambda: NOW_S, open_shared)
     made.adapt(config(), RULES)
@@ -39,7 +42,7 @@ def state(path: Path | None = None) -> CacheState:
 
 async def found(one: CacheState, rule: CacheRule = RULE, now_s: float = NOW_S) -> Stored | None:
     for _ in range(500):
-        entry = await one.find(KEY, rule, now_s)
+        entry = await one.find("search", KEY, rule, now_s)
         if entry is not None or one.shared is None or not one.shared.stats.late:
             return entry
         one.shared.stats.late = 0
@@ -50,7 +53,7 @@ async def restarted(path: Path) -> CacheState:
     first = state(path)
     assert first.add(KEY, STORED, RULE)
     assert first.shared is not None
-    first.shared.close()
+    await first.shared.aclose()
     return state(path)
 
 
@@ -85,13 +88,13 @@ async def test_what_is_found_while_something_is_purged_may_be_just_that(tmp_path
     assert shared is not None
     find = shared.find
 
-    async def find_and_purge(key: bytes) -> Stored | None:
-        entry = await find(key)
+    async def find_and_purge(team: str, key: bytes) -> Stored | None:
+        entry = await find(team, key)
         second.forget(lambda entry: False)
         return entry
 
     shared.find = find_and_purge  # type: ignore[method-assign]
-    assert await second.find(KEY, RULE, NOW_S) is None
+    assert await second.find("search", KEY, RULE, NOW_S) is None
 
 
 async def test_what_was_stored_meanwhile_is_newer_than_what_the_disk_has(tmp_path: Path) -> None:
@@ -99,12 +102,12 @@ async def test_what_was_stored_meanwhile_is_newer_than_what_the_disk_has(tmp_pat
     shared = second.shared
     assert shared is not None
 
-    async def find_late(key: bytes) -> Stored | None:
+    async def find_late(team: str, key: bytes) -> Stored | None:
         second.add(KEY, newer, RULE)
         return STORED
 
     shared.find = find_late  # type: ignore[method-assign]
-    assert await second.find(KEY, RULE, NOW_S) == newer
+    assert await second.find("search", KEY, RULE, NOW_S) == newer
     assert second.store.find(KEY, NOW_S, 60) == newer
 
 
@@ -297,3 +300,138 @@ async def test_a_complaint_of_an_answer_that_is_gone_does_not_hit_the_one_in_its
     one.served.add(Hit("search", KEY, "req_0"), "req_2", "theirs")
     assert await one.complain("search", "theirs") == 0
     assert one.store.stats.entries == 1
+
+
+class _Fleet(Alone):
+    """A shared level that other replicas have too, and which is empty."""
+
+    is_fleetwide = True
+    budget_bytes = None
+
+    def __init__(self) -> None:
+        self.stats = SharedStats()
+        self.listener: Listener | None = None
+        self.added: list[tuple[object, ...]] = []
+        self.followed: list[tuple[set[bytes], str]] = []
+        self.notes: list[bytes] = []
+        self.purged = Purged(0, [])
+
+    async def find(self, team: str, key: bytes) -> Stored | None:
+        return None
+
+    def add(self, *parts: object) -> None:
+        self.added.append(parts)
+
+    async def purge(self, meant: Meant, teams: Collection[str]) -> Purged:
+        return self.purged
+
+    async def discard(self, team: str, key: bytes) -> int:
+        return 1
+
+    def keep_scopes(self, scopes: Collection[bytes]) -> None:
+        pass
+
+    def note(self, name: str, data: bytes) -> None:
+        self.notes.append(data)
+
+    async def find_note(self, name: str) -> bytes | None:
+        return None
+
+    def teach(self, data: bytes, unheard: Callable[[], None]) -> bool:
+        return True
+
+    def follow(self, listener: Listener) -> None:
+        self.listener = listener
+
+    def follow_meaning(self, scopes: Collection[bytes], lesson: str) -> None:
+        self.followed.append((set(scopes), lesson))
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def in_a_fleet() -> tuple[CacheState, _Fleet, FakeIndex]:
+    answers, fleet = _Answers(), _Fleet()
+    one = CacheState.empty(CacheCounts(), lambda: NOW_S, lambda _: fleet)
+    one.open_meaning = answers
+    one.adapt(config(), SEMANTIC)
+    await opened(one)
+    return one, fleet, answers.index
+
+
+def index_both(one: CacheState, index: FakeIndex) -> None:
+    """Of two answers one is in memory."""
+    one.add(KEY, STORED, RULE)
+    for key in (KEY, b"elsewhere"):
+        index.add(b"s", key, "Hello?", None, team="search", expires_at=1e12, now=NOW_S)
+
+
+async def test_what_others_forget_is_forgotten_here_and_not_stored_by_who_had_set_out() -> None:
+    one, fleet, index = await in_a_fleet()
+    assert fleet.listener is one
+    index_both(one, index)
+    before = one.purges
+    one.forget_elsewhere(Meant(team="search"), None, [KEY, b"elsewhere"])
+    assert one.store.stats.entries == 0
+    assert index.entries == {}
+    assert one.has_purged(before, "search")
+    assert not one.has_purged(before, "sales")
+    await one.aclose()
+
+
+async def test_one_key_that_others_forget_is_forgotten_alone() -> None:
+    one, _, index = await in_a_fleet()
+    index_both(one, index)
+    before = one.purges
+    one.forget_elsewhere(Meant(team="search"), KEY)
+    assert one.store.stats.entries == 0
+    assert [entry_id for _, entry_id in index.entries] == [b"elsewhere"]
+    assert one.has_purged(before, "search")
+    await one.aclose()
+
+
+async def test_where_it_is_not_known_what_a_purge_came_to_the_team_s_index_goes() -> None:
+    one, _, index = await in_a_fleet()
+    index_both(one, index)
+    index.add(b"s", b"theirs", "Hello?", None, team="sales", expires_at=1e12, now=NOW_S)
+    one.forget_elsewhere(Meant(team="search", model="other"), None)
+    assert {entry_id for _, entry_id in index.entries} == {KEY, b"theirs"}
+    await one.aclose()
+
+
+async def test_of_a_purge_here_the_index_loses_what_was_meant() -> None:
+    one, fleet, index = await in_a_fleet()
+    index_both(one, index)
+    fleet.purged = Purged(2, [KEY])
+    assert await one.purge(Meant(model="chat")) == 2
+    assert [entry_id for _, entry_id in index.entries] == [b"elsewhere"]
+    await one.aclose()
+
+
+async def test_lessons_are_taken_in_turn_and_kept_now_and_then() -> None:
+    one, fleet, _ = await in_a_fleet()
+    assert fleet.followed == [({RULE.scope}, "")]
+    assert one.meaning is not None
+    assert one.meaning.teach == fleet.teach
+    calibrator = one.meaning.calibrator("search", "chat", 0.05)
+    for number in range(3):
+        one.learned_elsewhere(f"{number}-0", b'["fake","search chat 0.05",0.9,true,1,0]')
+    assert calibrator.judged_count == 3
+    assert len(fleet.notes) == 1, "once a minute"
+    await one.aclose()
+    assert b'"place":"2-0"' in fleet.notes[-1]
+
+
+async def test_a_new_config_follows_other_indexes() -> None:
+    one, fleet, _ = await in_a_fleet()
+    one.adapt(config(), {"chat": CacheRule(b"t" * 32, 60, semantic=SemanticRule(True, 60, 0.05))})
+    assert [scopes for scopes, _ in fleet.followed] == [{RULE.scope}, {b"t" * 32}]
+    await one.aclose()
+
+
+async def test_a_level_that_fails_says_nothing_of_what_it_has() -> None:
+    one, fleet, _ = await in_a_fleet()
+    seen = [one.is_blind]
+    fleet.stats.is_failing = True
+    assert [*seen, one.is_blind] == [False, True]
+    await one.aclose()

@@ -11,7 +11,8 @@ import pytest
 
 from proxy.cache import Shelf, Store
 from proxy.call import Answer, Attempt, CacheNote, Call, Principal
-from proxy.chain.cache_state import CacheRule, CacheState
+from proxy.chain.cache_rules import CacheRule
+from proxy.chain.cache_state import CacheState
 from proxy.chain.catalogue import Catalogue, Fallback, Model
 from proxy.chain.embeddings import Embedders, Embedding, EmbeddingsRoute
 from proxy.chain.engine import Engine

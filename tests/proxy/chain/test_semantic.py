@@ -6,7 +6,8 @@ import pytest
 from proxy.cache import Stored
 from proxy.cache.meaning import Meaning
 from proxy.call import Call
-from proxy.chain.cache_state import CacheRule, CacheState, SemanticRule
+from proxy.chain.cache_rules import CacheRule, SemanticRule
+from proxy.chain.cache_state import CacheState
 from proxy.chain.semantic import Semantic, Sought
 from proxy.observe.cache_counts import CacheCounts
 from proxy.state import Meant

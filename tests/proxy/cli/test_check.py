@@ -11,7 +11,7 @@ version: 1
 providers: {p: {kind: demo}}
 models: {chat: {cache: {semantic: {ttl: 1h}}, targets: [{provider: p, model: m}]}}
 teams: {t: {keys: [{name: k, key: sk-way-0123456789}]}}
-state: {cache_url: "redis://h"}
+server: {trusted_proxies: [10.0.0.0/8]}
 """
 
 
@@ -26,7 +26,7 @@ def test_a_config_that_holds_is_summed_up_with_its_warnings(file: Path, capsys: 
     assert main(["check", "--config", str(file)]) == 0
     out, err = capsys.readouterr()
     assert out.startswith(f"{file}: holds: 1 provider, 1 model, 1 team, 1 warning; hash ")
-    assert err.startswith(f"warning: {file}:5:9: state.cache_url: accepted, but this version")
+    assert err.startswith(f"warning: {file}:5:10: server.trusted_proxies: accepted, but this version")
 
 
 def test_faults_are_printed_and_the_exit_code_says_so(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,7 +60,7 @@ def test_a_report_has_what_every_target_costs_and_who_says_so(file: Path, capsys
     report = json.loads(capsys.readouterr().out)
     assert [warning["path"] for warning in report["warnings"]] == [
         "models.chat.targets[1]",
-        "state.cache_url",
+        "server.trusted_proxies",
     ]
     priced, unpriced = report["prices"]
     assert (priced["model"], priced["target"], priced["source"]) == ("chat", "p/gpt-4o", "table")

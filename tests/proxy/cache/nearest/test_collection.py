@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from proxy.cache.nearest.base import Found
 from proxy.cache.nearest.collection import Collection
+from proxy.cache.nearest.lexical import terms_of
+from proxy.cache.nearest.packed import Packed, quantised
 from proxy.cache.nearest.scope import Entry
 
 DIMS = 64
@@ -242,3 +244,68 @@ def test_memory_is_not_more_than_is_counted(scopes: int) -> None:
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert 0.55 * collection.stats.used_bytes < after - before < collection.stats.used_bytes
+
+
+def packed(number: int, scope: str = "s", expires_at: float = NEVER, *, has_vector: bool = True) -> Packed:
+    one = entry(number, scope, expires_at=expires_at)
+    numbers, scale = quantised(vector(number))
+    return Packed(one, numbers.tobytes() if has_vector else b"", scale, terms_of(one.text))
+
+
+def test_what_comes_from_elsewhere_is_found_as_if_it_had_been_added() -> None:
+    ours, theirs = filled(60), Collection(DIMS, 10**9)
+    for at in range(0, 60, 7):
+        assert theirs.take([packed(number) for number in range(at, min(60, at + 7))], 0.0) == []
+    assert is_sound(theirs)
+    assert theirs.stats.used_bytes < ours.stats.used_bytes, "of a small scope no words are kept before somebody asks"
+    for number in (0, 16, 17, 59):
+        mine, other = find(ours, number).candidates, find(theirs, number).candidates
+        assert [one.entry_id for one in mine] == [one.entry_id for one in other]
+        assert is_sound(theirs)
+    assert theirs.stats.used_bytes == ours.stats.used_bytes
+    for number in range(60):
+        theirs.remove([number.to_bytes(32)])
+        assert is_sound(theirs)
+
+
+def test_of_what_is_known_the_later_counts() -> None:
+    collection = filled(3)
+    collection.take([packed(1, expires_at=NEVER - 1), packed(2, "t", expires_at=NEVER + 1)], 0.0)
+    assert is_sound(collection)
+    assert collection.stats.scopes == 2
+    assert collection._entries[(1).to_bytes(32)].expires_at == NEVER
+
+
+def test_what_has_no_vector_is_the_first_of_its_scope_or_left_over() -> None:
+    collection = Collection(DIMS, 10**9)
+    left = collection.take(
+        [
+            packed(1, "a", has_vector=False),
+            packed(2, "a", has_vector=False),
+            packed(3, "b", has_vector=False),
+            packed(4, "b"),
+        ],
+        0.0,
+    )
+    assert [int.from_bytes(one.id) for one in left] == [2, 3]
+    assert is_sound(collection)
+    pending = collection.pending_of(b"a")
+    assert pending is not None
+    assert pending.id == (1).to_bytes(32)
+
+
+def test_what_comes_from_elsewhere_keeps_to_the_budget() -> None:
+    collection = Collection(DIMS, 20_000)
+    collection.take([packed(number) for number in range(200)], 0.0)
+    assert is_sound(collection)
+    assert collection.stats.used_bytes <= 20_000
+    assert collection.stats.evicted > 0
+
+
+def test_a_large_scope_from_elsewhere_keeps_its_words_at_once() -> None:
+    ours, theirs = filled(300), Collection(DIMS, 10**9)
+    for at in range(0, 300, 150):
+        theirs.take([packed(number) for number in range(at, at + 150)], 0.0)
+    assert is_sound(theirs)
+    assert theirs.stats.used_bytes == ours.stats.used_bytes
+    assert find(theirs, 7).candidates == find(ours, 7).candidates

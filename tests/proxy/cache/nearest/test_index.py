@@ -279,3 +279,35 @@ async def test_a_look_up_that_fails_is_logged_once_too(caplog: pytest.LogCapture
             await rig.find("bad")
     assert caplog.text.count("ValueError. This is said once.") == 1
     await rig.close()
+
+
+async def test_what_one_index_packs_another_one_finds() -> None:
+    ours, theirs = Rig(), Rig()
+    texts = ("one", "two", "three")
+    rows = [
+        (text.encode(), ours.index.pack(b"s" * 32, text, np.array(encode_one(text), np.float32), 1e9)) for text in texts
+    ]
+    await theirs.index.take(rows, "search", 0.0)
+    assert (await theirs.find("two", b"s" * 32))[0] == "two"
+    assert theirs.embedded == ["two"], "only what was asked"
+    await ours.index.take(rows, "search", 0.0)
+    assert ours.index.stats.entries == 0, "its own is no news"
+    for rig in (ours, theirs):
+        await rig.index.aclose()
+
+
+async def test_what_comes_without_a_vector_is_given_one() -> None:
+    ours, theirs = Rig(), Rig()
+    rows = [(text.encode(), ours.index.pack(b"s" * 32, text, None, 1e9)) for text in ("one", "two", "three")]
+    await theirs.index.take(rows, "search", 0.0)
+    assert theirs.embedded == ["two", "three"], "the first of a scope waits until somebody asks there"
+    assert (await theirs.find("three", b"s" * 32))[0] == "three"
+    for rig in (ours, theirs):
+        await rig.index.aclose()
+
+
+async def test_a_closed_index_takes_nothing() -> None:
+    rig = Rig()
+    await rig.index.aclose()
+    with pytest.raises(LookupFailed, match="closed"):
+        await rig.index.take([], "search", 0.0)

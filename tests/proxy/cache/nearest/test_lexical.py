@@ -14,7 +14,7 @@ from proxy.cache.nearest.lexical import Lexical, terms_of
 def index_of(texts: list[str]) -> Lexical:
     index = Lexical()
     for text in texts:
-        index.append(text)
+        index.append(terms_of(text))
     return index
 
 
@@ -137,5 +137,5 @@ def test_common_words_are_not_gone_through_but_count(monkeypatch: pytest.MonkeyP
 def test_texts_may_be_added_after_a_search() -> None:
     index = index_of(["one"])
     assert index.nearest("one", 8) == [0]
-    index.append("one two")
+    index.append(terms_of("one two"))
     assert index.nearest("one two", 8) == [1, 0]

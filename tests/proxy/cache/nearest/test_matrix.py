@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from proxy.cache.nearest.matrix import Matrix, Sketcher
+from proxy.cache.nearest.packed import quantised
 
 Vectors = NDArray[np.float32]
 
@@ -130,3 +131,22 @@ def test_two_matrices_may_share_a_sketcher() -> None:
     second.append(vectors[1])
     assert first.cosines(vectors[0], np.array([0]))[0] > 0.99
     assert second.cosines(vectors[0], np.array([0]))[0] < 0.5
+
+
+@pytest.mark.parametrize("dims", [512, 64])
+@pytest.mark.parametrize("sizes", [(1,), (3, 1, 2), (5000,), (4000, 200, 5000), (1, 4095, 1)])
+def test_many_at_once_are_as_good_as_one_by_one(dims: int, sizes: tuple[int, ...]) -> None:
+    vectors = unit(sum(sizes), dims)
+    sketcher = Sketcher(dims)
+    one_by_one, at_once, begin = matrix_of(vectors), Matrix(sketcher), 0
+    for size in sizes:
+        packed = [quantised(vector) for vector in vectors[begin : begin + size]]
+        at_once.extend(
+            sketcher.rows(b"".join(numbers.tobytes() for numbers, _ in packed), [scale for _, scale in packed])
+        )
+        begin += size
+    assert len(at_once) == len(one_by_one)
+    assert at_once.used_bytes == one_by_one.used_bytes
+    for vector in vectors[:: max(1, len(vectors) // 7)]:
+        assert at_once.nearest(vector, 1).tolist() == one_by_one.nearest(vector, 1).tolist()
+        assert np.array_equal(at_once.cosines(vector, np.arange(1)), one_by_one.cosines(vector, np.arange(1)))
