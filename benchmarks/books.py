@@ -40,10 +40,10 @@ from proxy.state import (
 )
 
 #: 2026-11-01, and the days from it on over which calls are spread.
-_FIRST_MS: Final = 1_793_491_200_000
-_DAYS: Final = 28
-_DAY_MS: Final = 86_400_000
-_SPAN: Final = Span(date(2026, 11, 1), date(2026, 12, 1))
+FIRST_MS: Final = 1_793_491_200_000
+DAYS: Final = 28
+DAY_MS: Final = 86_400_000
+SPAN: Final = Span(date(2026, 11, 1), date(2026, 12, 1))
 _PAYERS: Final = tuple(
     Payer(f"team-{team}", f"key-{key}", str(4000 + team), {"env": "prod" if key else "test"})
     for team in range(20)
@@ -99,7 +99,7 @@ def settlement(began_ms: int, rng: Random) -> Settlement:
 
 def _instant(number: int, calls: int) -> int:
     """When the call of this number began, in Unix milliseconds, if so many are spread over the month."""
-    return _FIRST_MS + number * _DAYS * _DAY_MS // calls
+    return FIRST_MS + number * DAYS * DAY_MS // calls
 
 
 def intent_of(one: Settlement) -> Intent:
@@ -161,25 +161,25 @@ def measure_ingest(store: SqliteLedger, calls: int, rng: Random) -> str:
 def measure_reports(reports: SqliteReports, call_id: str) -> Iterator[str]:
     """How long each question takes."""
     reporter = Reporter(reports, Config(version=1))
-    made_s = _FIRST_MS / 1000 + _DAYS * 86_400
+    made_s = FIRST_MS / 1000 + DAYS * 86_400
 
     def report(*group_by: str, granularity: Granularity = "total", check_calls: int = 100_000) -> object:
-        return reporter.build(Query(_SPAN, group_by, granularity), made_s, check_calls)
+        return reporter.build(Query(SPAN, group_by, granularity), made_s, check_calls)
 
     questions: dict[str, Callable[[], object]] = {
-        "sums by team, a month": lambda: reports.sums(_SPAN, ("team",)),
+        "sums by team, a month": lambda: reports.sums(SPAN, ("team",)),
         "sums by team, key, model, provider and day": lambda: reports.sums(
-            _SPAN, ("team", "key_name", "model", "provider"), "day"
+            SPAN, ("team", "key_name", "model", "provider"), "day"
         ),
-        "sums by model and hour": lambda: reports.sums(_SPAN, ("model",), "hour"),
-        "sums by tag and month": lambda: reports.sums(_SPAN, ("tag", "team"), "month", tag_key="env"),
-        "use of every key and model": lambda: reports.use(_SPAN),
+        "sums by model and hour": lambda: reports.sums(SPAN, ("model",), "hour"),
+        "sums by tag and month": lambda: reports.sums(SPAN, ("tag", "team"), "month", tag_key="env"),
+        "use of every key and model": lambda: reports.use(SPAN),
         "one call by its id": lambda: reports.call(call_id),
-        "what was booked late": lambda: reports.late(_SPAN, ("team",)),
+        "what was booked late": lambda: reports.late(SPAN, ("team",)),
         "what one provider was asked for, by credential and day": lambda: reports.charged(
-            "openai", _FIRST_MS, _FIRST_MS + _DAYS * _DAY_MS
+            "openai", FIRST_MS, FIRST_MS + DAYS * DAY_MS
         ),
-        "Σ calls = Σ sums": lambda: reports.drift(_SPAN),
+        "Σ calls = Σ sums": lambda: reports.drift(SPAN),
         "report by team": lambda: report("team"),
         "report by team, model, provider and day": lambda: report("team", "model", "provider", granularity="day"),
         "the same, no call checked": lambda: report("team", "model", "provider", granularity="day", check_calls=0),

@@ -140,7 +140,14 @@ class Server:
         return host, int(port)
 
     def wait_until_ready(self) -> None:
-        """Return once `/readyz` says yes. Raises AssertionError with the log if it ends or takes too long instead."""
+        """Return once it has said that it is ready, and `/readyz` says so too. Raises AssertionError with the log if it
+        ends or takes too long instead.
+        """
+        self.wait_until_listening()
+        assert self.ready().status == 200
+
+    def wait_until_listening(self) -> None:
+        """The same, whatever `/readyz` says."""
         deadline = time.monotonic() + START_WITHIN_S
         while not (found := _READY.search(self.stdout.text)):
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -151,7 +158,6 @@ class Server:
         admin = _ADMIN.search(self.stdout.text)
         assert admin is not None
         self.admin_url = admin.group(1)
-        assert self.ready().status == 200
 
     def ready(self) -> Reply:
         """What `/readyz` says."""
@@ -211,15 +217,22 @@ class Server:
 
 @contextlib.contextmanager
 def serving(
-    directory: Path, config: str, environment: Mapping[str, str] | None = None, *, name: str = "waystation.yaml"
+    directory: Path,
+    config: str,
+    environment: Mapping[str, str] | None = None,
+    *,
+    name: str = "waystation.yaml",
+    is_ready: bool = True,
 ) -> Iterator[Server]:
-    """A gateway that serves this config, written to `directory/name` unless it is there already."""
+    """A gateway that serves this config, written to `directory/name` unless it is there already. `is_ready`: wait until
+    it says so; else it only listens.
+    """
     path = directory / name
     if not path.exists():
         path.write_text(config)
     server = Server(path, environment or {})
     try:
-        server.wait_until_ready()
+        server.wait_until_ready() if is_ready else server.wait_until_listening()
         yield server
     finally:
         server.kill()

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from pathlib import Path
 from time import time
 from typing import Final, get_args
@@ -15,9 +16,23 @@ from typing import Final, get_args
 from proxy.accounting.journal import Journal
 from proxy.accounting.ledger import Ledger
 from proxy.accounting.periods import Calendar, Per, find_zone
+from proxy.accounting.siblings import LapsedClaims, LeftJournal, Siblings, take_journal
 from proxy.accounting.tally import Tally
 from proxy.config import AccountingConfig, RetainConfig, StateConfig
-from proxy.state import SqliteLedger, SqliteReports, StateFailed, StateUnusable, sqlite_path
+from proxy.state import (
+    Granted,
+    Intent,
+    LedgerReports,
+    LedgerStore,
+    SqliteLedger,
+    SqliteReports,
+    StateFailed,
+    StateUnusable,
+    nothing_granted,
+    open_redis_ledger,
+    open_redis_reports,
+    sqlite_path,
+)
 
 #: No call lasts as long; one that was not settled by then never will be.
 _LEASE_S: Final = 25 * 3600.0
@@ -34,10 +49,10 @@ class Books:
 
     journal: Journal
     ledger: Ledger
-    store: SqliteLedger
-    reports: SqliteReports
+    store: LedgerStore
+    reports: LedgerReports
     calendar: Calendar  #: for the event loop's thread
-    tally: Tally
+    tally: Tally  #: what it counts of calls; of books that many share it knows only this process's
 
     def troubles(self) -> dict[str, int]:
         """Entries that are in memory only, and those that something became of which never should."""
@@ -50,11 +65,11 @@ class Books:
 
     def retain(self, settings: RetainConfig, now_s: float) -> None:
         """Forget what is too old by now. Blocks; for a thread of its own. Raises StateFailed."""
-        calls_from = self.calendar.day(now_s - settings.requests_s)
+        calls_from = Calendar(self.calendar.zone).period(now_s - settings.requests_s)
         # Quotas are counted from the sums at a start: those of the week and the month that it is stay.
         needed = [self.calendar.span(per, now_s).first for per in get_args(Per)]
         sums_from = min(self.calendar.day(now_s - settings.rollups_s), *needed)
-        while self.store.retain(calls_from, sums_from, _RETAIN_STEP) == _RETAIN_STEP:
+        while self.store.retain(calls_from, sums_from, _RETAIN_STEP) >= _RETAIN_STEP:
             pass
 
     async def forget_old(self, settings: Callable[[], RetainConfig]) -> None:
@@ -74,15 +89,28 @@ class Books:
         self.journal.release()
 
 
-def open_books(state: StateConfig, accounting: AccountingConfig, clock: Callable[[], float] = time) -> Books:
+def open_books(
+    state: StateConfig,
+    accounting: AccountingConfig,
+    clock: Callable[[], float] = time,
+    *,
+    slot: int | None = None,
+    lapsed: Callable[[], Sequence[Intent]] | None = None,
+    granted: Granted = nothing_granted,
+) -> Books:
     """Take the state over: what earlier processes left is brought in, and what they had under way is given up.
 
-    Blocks: as long as that takes, mostly milliseconds. `clock` gives Unix time. Raises StateUnusable.
+    With a file, blocks as long as that takes, mostly milliseconds. With a Redis it is done on the ledger's thread, as
+    soon as that can be asked: `slot` is the first folder of the journal to try, `lapsed` gives calls whose claims
+    nobody holds any more, `granted` what quotas are raised by. `clock` gives Unix time. Raises StateUnusable.
     """
-    path = sqlite_path(state.url)
+    zone, path = find_zone(accounting.timezone), sqlite_path(state.url)
     if path is None:
-        raise StateUnusable("state.url must be sqlite:///FILE: this version keeps its books nowhere else.")
-    zone = find_zone(accounting.timezone)
+        return _open_shared(state, zone, clock, slot or 0, lapsed, granted)
+    return _open_file(state, path, zone, clock)
+
+
+def _open_file(state: StateConfig, path: Path, zone: tzinfo, clock: Callable[[], float]) -> Books:
     journal = Journal(Path(state.journal))
     try:
         store = SqliteLedger(path)
@@ -105,6 +133,41 @@ def open_books(state: StateConfig, accounting: AccountingConfig, clock: Callable
         ) from error
     ledger.start()
     return Books(journal, ledger, store, reports, calendar, tally)
+
+
+def _open_shared(
+    state: StateConfig,
+    zone: tzinfo,
+    clock: Callable[[], float],
+    slot: int,
+    lapsed: Callable[[], Sequence[Intent]] | None,
+    granted: Granted,
+) -> Books:
+    root = Path(state.journal)
+    journal = take_journal(root, slot)
+    try:
+        store = open_redis_ledger(state.url, state.namespace, journal.segments.id(), Calendar(zone).counted)
+    except StateUnusable:
+        _abandon(journal)
+        raise
+
+    def recover(left: LeftJournal) -> None:
+        others = Ledger(left, store.of(left.segments.id()), Calendar(zone), _LEASE_S, clock)
+        try:
+            others.recover()
+        finally:
+            ledger.orphaned += others.orphaned
+            ledger.refused += others.refused
+
+    siblings = Siblings(root, journal.segments.folder, recover)
+    chores: list[Callable[[], object]] = [siblings.adopt]
+    ledger = Ledger(journal, store, Calendar(zone), _LEASE_S, clock, lambda: [chore() for chore in chores])
+    if lapsed is not None:
+        chores.append(LapsedClaims(lapsed, ledger.give_up, clock).look)
+    calendar = Calendar(zone)
+    reports = open_redis_reports(state.url, state.namespace, granted)
+    ledger.start()
+    return Books(journal, ledger, store, reports, calendar, Tally(calendar, clock()))
 
 
 def _abandon(journal: Journal) -> None:

@@ -75,10 +75,10 @@ class Ledger:
         calendar: Calendar,
         lease_s: float,
         clock: Callable[[], float] = time,
+        chore: Callable[[], object] | None = None,
     ) -> None:
-        """A call of this process is given up after `lease_s`; no call may take as long. `clock` gives Unix seconds.
-
-        Raises StateFailed.
+        """A call of this process is given up after `lease_s`; no call may take as long. `clock` gives Unix seconds;
+        `chore` is done on the thread after each fold, and raises what folding does.
         """
         self.refused = 0  #: records that could not be read or booked
         self.orphaned = 0  #: calls that were given up
@@ -88,7 +88,8 @@ class Ledger:
         self._calendar = calendar
         self._lease_s = lease_s
         self._clock = clock
-        self._position = store.position()  # settlements before it are in the books
+        self._chore = chore
+        self._known: Position | None = None  # settlements before it are in the books; None: not asked yet
         self._reader = Reader(journal.segments)
         self._opened = OpenCalls()
         self._has_recovered = False
@@ -120,7 +121,7 @@ class Ledger:
         """Bring in what earlier processes left, and give up the calls that they had under way: whoever might settle
         them is gone, because the journal has one owner. Raises StateFailed.
         """
-        earlier, known = self._journal.earlier, self._position
+        earlier, known = self._journal.earlier, self._position()
         if known.segment not in earlier:
             known = Position()  # the books may be those of another journal
         for stretch in self._reader.finish(earlier, known):
@@ -139,6 +140,21 @@ class Ledger:
         if written.segment:
             for stretch in self._reader.follow(written):
                 self._enter(stretch)
+
+    def give_up(self, intents: Sequence[Intent]) -> int:
+        """Book these as orphans; of how many that could be done. Raises StateFailed."""
+        now_ms, refused = int(self._clock() * 1000), self.refused
+        self._book([encode_entry(orphan_of(one, now_ms)) for one in intents], self._position())
+        given_up = len(intents) - (self.refused - refused)
+        self.orphaned += given_up
+        if given_up:
+            _logger.warning(
+                "ledger: %d calls were never settled (the latest began at %d ms Unix time); each is booked with all "
+                "that it may have cost",
+                given_up,
+                max(one.began_ms for one in intents),
+            )
+        return given_up
 
     def give_up_leases(self) -> None:
         """Enter the calls that have been open for a while, and give up those that have been for too long: their
@@ -159,6 +175,8 @@ class Ledger:
                 if abs(self._clock() - old_at) >= _OLD_EVERY_S:
                     old_at = self._clock()
                     self.give_up_leases()
+                if self._chore is not None and not is_ending:
+                    self._chore()
             except (StateFailed, OSError) as error:
                 retry_s = min(2 * retry_s, _MAX_RETRY_S)
                 if not self.is_behind:
@@ -191,10 +209,11 @@ class Ledger:
     def _book(self, settlements: Sequence[bytes], position: Position) -> None:
         def book(some: Sequence[bytes]) -> None:
             is_last = some[-1] is settlements[-1]
-            self._store.fold((), self._bookings(some), position if is_last else self._position)
+            self._store.fold((), self._bookings(some), position if is_last else before)
 
+        before = self._position()
         self._by_parts(book, settlements)
-        self._position = position
+        self._known = position
 
     def _by_parts(self, enter: Callable[[Sequence[bytes]], object], entries: Sequence[bytes]) -> None:
         """Enter these, in their order; if one is to blame for a refusal, the others go in without it."""
@@ -231,7 +250,7 @@ class Ledger:
 
         def enter(some: Sequence[bytes]) -> None:
             entries = [self._decode(payload, self._clock())[0] for payload in some]
-            self._store.fold([one for one in entries if isinstance(one, Intent)], (), self._position)
+            self._store.fold([one for one in entries if isinstance(one, Intent)], (), self._position())
 
         if old := self._opened.old:
             self._by_parts(enter, old)
@@ -248,15 +267,10 @@ class Ledger:
 
     def _give_up(self, began_before_ms: int) -> None:
         while intents := self._store.open_calls(began_before_ms, _CHUNK):
-            now_ms, refused = int(self._clock() * 1000), self.refused
-            self._book([encode_entry(orphan_of(one, now_ms)) for one in intents], self._position)
-            given_up = len(intents) - (self.refused - refused)
-            if not given_up:
+            if not self.give_up(intents):
                 return  # they would be found again, without end
-            self.orphaned += given_up
-            _logger.warning(
-                "ledger: %d calls were never settled (the latest began at %d ms Unix time); each is booked with all "
-                "that it may have cost",
-                given_up,
-                intents[-1].began_ms,
-            )
+
+    def _position(self) -> Position:
+        if self._known is None:
+            self._known = self._store.position()
+        return self._known

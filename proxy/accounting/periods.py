@@ -37,7 +37,7 @@ class Calendar:
     """The calendar of one time zone. Instants are Unix seconds. Not for several threads at once."""
 
     def __init__(self, zone: tzinfo) -> None:
-        self._zone = zone
+        self.zone = zone
         self._quarter = -1
         self._period = Period(0, "")
         self._counted_at = -1
@@ -45,11 +45,11 @@ class Calendar:
 
     def day(self, at_s: float) -> date:
         """The day that it is at this instant."""
-        return datetime.fromtimestamp(at_s, self._zone).date()
+        return datetime.fromtimestamp(at_s, self.zone).date()
 
     def begin_s(self, day: date) -> float:
         """The instant at which a day begins. Where its midnight is skipped, the instant after the gap."""
-        return datetime(day.year, day.month, day.day, tzinfo=self._zone).timestamp()
+        return datetime(day.year, day.month, day.day, tzinfo=self.zone).timestamp()
 
     def span(self, per: Per, at_s: float) -> Span:
         """The day, week (from Monday) or month in which this instant lies."""

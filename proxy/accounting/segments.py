@@ -21,7 +21,12 @@ from proxy.state import Position, StateUnusable
 SEGMENT_BYTES: Final = 8 << 20
 _NAME: Final = re.compile(r"([0-9]{10})-[0-9a-f]{8}\.journal")
 _LOCK: Final = "lock"
+_ID: Final = "id"
 _DAMAGED: Final = ".damaged"
+
+
+class JournalTaken(StateUnusable):
+    """Another process has the directory."""
 
 
 class SegmentFile(Protocol):
@@ -81,8 +86,10 @@ class Segments:
     """The directory of a journal."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the directory for this process, and make it if need be. Raises StateUnusable if another one has it."""
-        self._folder = folder
+        """Take the directory for this process, and make it if need be. Raises JournalTaken if another one has it, and
+        StateUnusable.
+        """
+        self.folder = folder
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -96,7 +103,7 @@ class Segments:
         except OSError as error:
             owner = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip()
             os.close(self._lock)
-            raise StateUnusable(
+            raise JournalTaken(
                 f"the journal directory {folder} is in use by another gateway (process {owner or 'unknown'}). Stop "
                 "that one, or set state.journal to a directory of this one's own."
             ) from error
@@ -107,22 +114,35 @@ class Segments:
 
     def names(self) -> list[str]:
         """Names of all segments, the oldest first."""
-        return sorted(name for name in os.listdir(self._folder) if _NAME.fullmatch(name))
+        return sorted(name for name in os.listdir(self.folder) if _NAME.fullmatch(name))
+
+    def id(self) -> str:
+        """What no other journal is called, wherever it is; made when it is asked for first. Raises StateUnusable."""
+        path = self.folder / _ID
+        try:
+            with suppress(FileNotFoundError):
+                if found := path.read_text("ascii").strip():
+                    return found
+            made = token_hex(8)
+            path.write_text(f"{made}\n", "ascii")
+        except (OSError, ValueError) as error:
+            raise StateUnusable(f"{path} can't be read or written: {error}. Make it writable for this user.") from error
+        return made
 
     def next_path(self) -> Path:
         """Where the next segment goes."""
         self._number += 1
-        return self._folder / f"{self._number:010d}-{token_hex(4)}.journal"
+        return self.folder / f"{self._number:010d}-{token_hex(4)}.journal"
 
     def read(self, name: str, offset: int, end: int | None = None) -> bytes:
         """What lies in a segment from `offset` on, up to `end`. Raises OSError."""
-        with open(self._folder / name, "rb", buffering=0) as file:
+        with open(self.folder / name, "rb", buffering=0) as file:
             file.seek(offset)
             return file.read() if end is None else file.read(end - offset)
 
     def drop(self, name: str, keep: bool = False) -> None:
         """Remove a segment that is in the books, or set it aside for a person to look at. Raises OSError."""
-        path = self._folder / name
+        path = self.folder / name
         if keep:
             path.rename(path.with_name(name + _DAMAGED))
         else:

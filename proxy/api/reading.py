@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from proxy.accounting.reports import Reporter
 from proxy.config import Config
 from proxy.errors import Overloaded
-from proxy.state import SqliteReports, StateFailed, sqlite_path
+from proxy.state import LedgerReports, SqliteReports, StateFailed, sqlite_path
 
 #: Questions that are answered at once, and that may be under way, most of them waiting. A thread that adds up in
 #: Python takes the event loop's turn for up to 5 ms at a time, hence few.
@@ -64,7 +64,9 @@ class Reports:
     room: ReadingRoom
 
 
-def open_reports(config: Config, room: ReadingRoom) -> Reports | None:
-    """Readers of the books, if they are in a file; it need not be there yet."""
+def open_reports(config: Config, room: ReadingRoom, books: LedgerReports | None = None) -> Reports | None:
+    """Readers of these books, or of those in the config's file, which need not be there yet."""
     path = sqlite_path(config.state.url)
-    return None if path is None else Reports(Reporter(SqliteReports(path), config), room)
+    if books is None and path is not None:
+        books = SqliteReports(path)
+    return None if books is None else Reports(Reporter(books, config), room)

@@ -117,6 +117,7 @@ class Gateway:
             allotments=allotments,
             replicas=state.replicas,
             fleet_news=fleet_news,
+            reports=None if books is None else books.reports,
         )
 
     @property

@@ -52,7 +52,7 @@ from proxy.config import Config, Loaded
 from proxy.keyring import admin_keyring, client_keyring
 from proxy.observe import Metrics
 from proxy.providers import Provider, build_providers
-from proxy.state import ClaimStore, Intent, Registry
+from proxy.state import ClaimStore, Intent, LedgerReports, Registry
 from routing import Fleet, Router
 
 _logger = logging.getLogger(__name__)
@@ -91,6 +91,7 @@ class Lasting:
     allotments: Allotments
     replicas: Callable[[], int]
     fleet_news: FleetNews | None
+    reports: LedgerReports | None
 
 
 def build_world(lasting: Lasting, loaded: Loaded, old: World | None) -> World:
@@ -125,7 +126,7 @@ def build_world(lasting: Lasting, loaded: Loaded, old: World | None) -> World:
         config_hash=loaded.config_hash,
         loaded_at=time(),
         cache=lasting.cache,
-        reports=open_reports(config, lasting.reading_room),
+        reports=open_reports(config, lasting.reading_room, lasting.reports),
         picture=lasting.picture,
         fleet_news=lasting.fleet_news,
     )

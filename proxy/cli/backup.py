@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from proxy.cli.books import NoBooks, books_file, read_config
+from proxy.cli.books import NoBooks, NoFile, books_file, read_config
 from proxy.cli.check import print_faults
 from proxy.config import ConfigFaults, default_config_path
 from proxy.state import StateFailed, StateUnusable, backup_books
@@ -23,12 +23,19 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def run(args: argparse.Namespace) -> int:
-    """Copy, check the copy, and say so; 0 if it is whole, 1 if there is none."""
+    """Copy, check the copy, and say so; 0 if it is whole, 1 if there is none, 2 if there is no file to copy."""
     try:
         backup_books(books_file(read_config(args.config)), args.file)
     except ConfigFaults as error:
         print_faults(args.config or default_config_path(), error, as_json=False)
         return 1
+    except NoFile as error:
+        print(
+            f"backup: {error}. Redis makes its own backups: BGSAVE writes a snapshot, appendonly keeps a log; "
+            "see Redis persistence in its manual.",
+            file=sys.stderr,
+        )
+        return 2
     except (NoBooks, StateFailed, StateUnusable) as error:
         print(f"backup: {error}", file=sys.stderr)
         return 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy.config import Config, environment, load, load_default
-from proxy.state import SqliteReports, sqlite_path
+from proxy.state import LedgerReports, SqliteReports, granted_of, open_redis_registry, open_redis_reports, sqlite_path
 
 #: A reference to a variable that has no default.
 _REFERENCE: Final = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -16,6 +16,10 @@ _REFERENCE: Final = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 class NoBooks(Exception):
     """There is nothing to read: why, and what to do."""
+
+
+class NoFile(NoBooks):
+    """The books are not in a file."""
 
 
 def read_config(path: Path | None) -> Config:
@@ -28,8 +32,12 @@ def read_config(path: Path | None) -> Config:
     return load(path, {**_stand_ins(path), **{name: value for name, value in environ.items() if value}}).config
 
 
-def open_books(config: Config) -> SqliteReports:
+def open_books(config: Config) -> LedgerReports:
     """The books of this config. Raises NoBooks."""
+    state = config.state
+    if sqlite_path(state.url) is None:
+        registry = open_redis_registry(state.url, state.namespace)
+        return open_redis_reports(state.url, state.namespace, granted_of(registry))
     return SqliteReports(books_file(config))
 
 
@@ -37,7 +45,7 @@ def books_file(config: Config) -> Path:
     """The file of them. Raises NoBooks."""
     path = sqlite_path(config.state.url)
     if path is None:
-        raise NoBooks("the books are not in a file: this command reads those of state.url: sqlite:///FILE")
+        raise NoFile("the books are in Redis, not in a file")
     if not path.exists():
         raise NoBooks(
             f"no call has been booked yet: {path} is not there. It is looked for from where the command is run, as "

@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 #: Gauges that each worker has its own view of: the whole shows the highest. Every other one is a sum.
-HIGHEST: Final = frozenset({"llm_breaker_state", "llm_quota_used_ratio"})
+HIGHEST: Final = frozenset({"llm_breaker_state", "llm_quota_used_ratio", "llm_replicas"})
 
 #: Of a sample: its name, and its labels in their order.
 _Key = tuple[str, tuple[tuple[str, str], ...]]

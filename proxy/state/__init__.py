@@ -1,4 +1,4 @@
-"""Where what must last is kept. The only room that knows sqlite3."""
+"""Where what must last is kept. The only room that knows sqlite3 and redis."""
 
 from proxy.state.base import (
     DIMENSIONS,
@@ -43,6 +43,15 @@ from proxy.state.entries import (
 from proxy.state.news import Hearer, News, Replica
 from proxy.state.registries import open_redis_registry, open_registry
 from proxy.state.registry import AuditRow, Author, ChangeRefused, Fingerprint, Grant, Registry, StoredKey
+from proxy.state.shared_ledger import (
+    Granted,
+    Periods,
+    SharedLedger,
+    granted_of,
+    nothing_granted,
+    open_redis_ledger,
+    open_redis_reports,
+)
 from proxy.state.sqlite import SqliteLedger, backup_books
 from proxy.state.sqlite_cache import SqliteCache
 from proxy.state.sqlite_registry import SqliteRegistry
@@ -71,6 +80,7 @@ __all__ = [
     "Fingerprint",
     "Folded",
     "Grant",
+    "Granted",
     "Granularity",
     "Hearer",
     "IndexEntry",
@@ -86,6 +96,7 @@ __all__ = [
     "News",
     "Payer",
     "Period",
+    "Periods",
     "Position",
     "QuotaPlace",
     "RateTerms",
@@ -93,6 +104,7 @@ __all__ = [
     "Replica",
     "Role",
     "Settlement",
+    "SharedLedger",
     "SharedRows",
     "Span",
     "SqliteCache",
@@ -109,7 +121,11 @@ __all__ = [
     "backup_books",
     "decode_entry",
     "encode_entry",
+    "granted_of",
+    "nothing_granted",
+    "open_redis_ledger",
     "open_redis_registry",
+    "open_redis_reports",
     "open_registry",
     "orphan_of",
     "peek_entry",

@@ -1,5 +1,5 @@
-"""What the gateway asks of the place where its books are kept. SQLite is one (`sqlite.py`); who keeps them elsewhere
-keeps to the same protocols.
+"""What the gateway asks of the place where its books are kept: SQLite (`sqlite.py`), or a Redis that many share
+(`redis_ledger.py`).
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ class Folded(NamedTuple):
 
 
 class LedgerStore(Protocol):
-    """The books, for their only writer. Methods may be called from any thread; each is atomic and durable."""
+    """The books, for who folds one journal into them. What a method has done when it returns, lasts."""
 
     def position(self) -> Position:
-        """How far the journal was folded."""
+        """How far the journal was folded. Raises StateFailed."""
         ...
 
     def fold(self, opened: Sequence[Intent], bookings: Iterable[Booking], position: Position) -> Folded:
@@ -70,17 +70,22 @@ class LedgerStore(Protocol):
         was an orphan and is now settled: then what was assumed of it is reversed, and it is booked as it was.
         `bookings` are looked at once, a few at a time, and may be made as they are.
 
-        Raises StateFailed or EntryRefused, having changed nothing; and what making a booking raises.
+        Raises StateFailed or EntryRefused, and what making a booking raises: the position is as it was then. A store
+        that others write to as well may have entered some of the calls, each as a whole; none of those that it took
+        along with one that it refuses.
         """
         ...
 
     def open_calls(self, began_before_ms: int, limit: int) -> Sequence[Intent]:
-        """Calls that are not settled and began before this (Unix milliseconds), the oldest first."""
+        """Calls that are not settled and began before this (Unix milliseconds), the oldest first: of this journal, and
+        of journals of which nothing was heard for longer than any call lasts.
+        """
         ...
 
-    def retain(self, calls_from: date, sums_from: date, limit: int) -> int:
-        """Forget single calls booked before one day, and sums of days before the other. At most `limit` rows at a
-        time, so that nobody waits long; how many it were: call again until it is fewer.
+    def retain(self, calls_from: Period, sums_from: date, limit: int) -> int:
+        """Forget single calls booked before a day (or an hour, where that is as easy), and sums of days before the
+        other. About `limit` rows at a time, so that nobody waits long; how many they were: call again until it is
+        fewer.
         """
         ...
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from time import monotonic
 from typing import Any, Final, Protocol, cast
 
@@ -174,16 +175,26 @@ class Wire(asyncio.Protocol):
 
     def _flush(self) -> None:
         out, self._out = self._out, []
-        if self.is_open and self._transport is not None:
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        if not self.is_open or self._transport is None:
+            return
+        now = monotonic()
+        for trip in islice(reversed(self._pending), len(out)):
+            trip.put_s = now  # until now it was we who were slow
+        self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def _look(self) -> None:
         self._watch = None
         if not self._pending:
             return
-        # If the loop stood still itself, the answers lie in the socket: both asyncio and uvloop have read them by now.
         left_s = self._pending[0].put_s + self._timeout_s - monotonic()
         if left_s > 0:
             self._watch = self._loop.call_later(left_s, self._look)
         else:
+            # If the loop was busy itself, the answer may lie in the socket: in two turns it will have been read.
+            self._loop.call_soon(self._loop.call_soon, self._give_up, self._pending[0])
+
+    def _give_up(self, trip: Trip) -> None:
+        if self._pending and self._pending[0] is trip and trip.put_s + self._timeout_s <= monotonic():
             self.fail(f"no answer within {self._timeout_s:g} s")
+        elif self._watch is None:
+            self._look()

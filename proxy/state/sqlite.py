@@ -14,20 +14,11 @@ from typing import Final
 
 import orjson
 
-from proxy.state.base import Booking, EntryRefused, Folded, Position, StateFailed, StateUnusable
+from proxy.state.base import Booking, EntryRefused, Folded, Period, Position, StateFailed, StateUnusable
 from proxy.state.entries import Intent, Settlement, decode_entry, encode_entry
-from proxy.state.sqlite_rows import (
-    ATTEMPT_COLUMNS,
-    CALL_COLUMNS,
-    MEASURES,
-    Row,
-    SumsToAdd,
-    attempt_rows,
-    call_row,
-    read_settlement,
-    reversal,
-)
+from proxy.state.sqlite_rows import CALL_COLUMNS, call_row, read_settlement
 from proxy.state.sqlite_schema import MODE, connect, open_database
+from proxy.state.sums import ATTEMPT_COLUMNS, MEASURES, Row, SumsToAdd, attempt_rows, reversal
 
 #: Settlements that are prepared at once, in 0.5 ms: short enough that the event loop is not kept from running.
 _CHUNK: Final = 32
@@ -101,11 +92,11 @@ class SqliteLedger:
             found = [decode_entry(data) for (data,) in connection.execute(query, (began_before_ms, limit))]
         return [entry for entry in found if isinstance(entry, Intent)]
 
-    def retain(self, calls_from: date, sums_from: date, limit: int) -> int:
+    def retain(self, calls_from: Period, sums_from: date, limit: int) -> int:
         """See `LedgerStore.retain`. The file does not shrink; its free pages are used again."""
         oldest = "SELECT id FROM calls WHERE day < ? ORDER BY day LIMIT ?"
         with self._writing() as connection:
-            numbers = connection.execute(oldest, (calls_from.isoformat(), limit)).fetchall()
+            numbers = connection.execute(oldest, (calls_from.day, limit)).fetchall()
             connection.executemany("DELETE FROM attempts WHERE call = ?", numbers)
             connection.executemany("DELETE FROM calls WHERE id = ?", numbers)
             connection.execute("DELETE FROM sums_hour WHERE day < ?", (sums_from.isoformat(),))

@@ -6,12 +6,10 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
-from operator import add
 from pathlib import Path
 from typing import Any, Final
 
 from proxy.state.base import (
-    DIMENSIONS,
     Charged,
     Dimension,
     Drift,
@@ -26,8 +24,10 @@ from proxy.state.base import (
     Use,
 )
 from proxy.state.entries import Settlement
-from proxy.state.sqlite_rows import AMOUNTS, MEASURES, SumsToAdd, attempt_rows, read_settlement
+from proxy.state.lines import checked_dimensions, hour_text, late_lines
+from proxy.state.sqlite_rows import read_settlement
 from proxy.state.sqlite_schema import connect
+from proxy.state.sums import AMOUNTS, MEASURES, SumsToAdd, attempt_rows
 
 #: What a line's period is made of; never an outsider's word.
 _PERIODS: Final[Mapping[Granularity, str]] = {"hour": "hour", "day": "day", "month": "substr(day, 1, 7)", "total": "''"}
@@ -65,7 +65,6 @@ _GRANTED: Final = """
 _HOUR_S: Final = 3600
 _HOUR_MS: Final = 3_600_000
 _DAY_S: Final = 86_400
-_NOTHING: Final = (0,) * len(MEASURES)
 
 
 class SqliteReports:
@@ -84,7 +83,7 @@ class SqliteReports:
         tag_key: str = "",
     ) -> Sequence[Line]:
         """See `LedgerReports.sums`."""
-        where = _known(by, where)
+        where = checked_dimensions(by, where)
         table = "sums_hour" if granularity == "hour" else "sums_day"
         shown = ", ".join((f"{_PERIODS[granularity]} AS period", *by))
         groups = ", ".join(("period", *by))
@@ -146,22 +145,14 @@ class SqliteReports:
         tag_key: str = "",
     ) -> Sequence[Late]:
         """See `LedgerReports.late`. Cost: 50 µs a call."""
-        where = _known(by, where)
+        where = checked_dimensions(by, where)
         found: dict[int, SumsToAdd] = {}
         with self._reading() as connection:
             for number, count, hour, day, began_ms in connection.execute(_LATE, _days(span)).fetchall():
                 sums = found.setdefault(began_ms // _HOUR_MS * _HOUR_S, SumsToAdd())
                 settlement = read_settlement(connection, number)
                 sums.add(settlement, count, Period(hour, day), attempt_rows(number, settlement))
-        lines: dict[tuple[int, str, tuple[str, ...]], tuple[int, ...]] = {}
-        for began_hour, sums in sorted(found.items()):
-            for key, hour, day, *row in sums.rows()[0]:
-                values, amounts = row[: len(DIMENSIONS)], row[len(DIMENSIONS) :]
-                named = dict(zip(DIMENSIONS, values, strict=True))
-                if key == tag_key and all(named[name] == value for name, value in where.items()):
-                    at = (began_hour, _period_of(granularity, hour, day), tuple(named[name] for name in by))
-                    lines[at] = tuple(map(add, lines.get(at, _NOTHING), amounts))
-        return [Late(hour, Line(period, group, Sums(*sums))) for (hour, period, group), sums in lines.items()]
+        return late_lines(found, by, granularity, where, tag_key)
 
     def charged(self, provider: str, first_ms: int, end_ms: int) -> Sequence[Charged]:
         """See `LedgerReports.charged`."""
@@ -194,14 +185,6 @@ class SqliteReports:
                 raise StateFailed(f"the database {self._path}: {error}") from error
 
 
-def _known(by: Sequence[Dimension], where: Mapping[Dimension, str] | None) -> Mapping[Dimension, str]:
-    """`where`, after a look at every dimension: they become part of a query."""
-    where = where or {}
-    if unknown := {*by, *where}.difference(DIMENSIONS):
-        raise ValueError(f"unknown dimensions {sorted(unknown)}; expected some of {', '.join(DIMENSIONS)}")
-    return where
-
-
 def _days(span: Span) -> tuple[str, str]:
     return span.first.isoformat(), span.end.isoformat()
 
@@ -211,11 +194,5 @@ def _single_days(span: Span) -> list[Span]:
     return [Span(date.fromordinal(day), date.fromordinal(day + 1)) for day in days]
 
 
-def _period_of(granularity: Granularity, hour: int, day: str) -> str:
-    return {"hour": _period(hour), "day": day, "month": day[:7], "total": ""}[granularity]
-
-
 def _period(value: str | int) -> str:
-    if isinstance(value, str):
-        return value
-    return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return value if isinstance(value, str) else hour_text(value)

@@ -1,4 +1,6 @@
-"""A process that keeps books and is killed for it: `python -m tests.integration.bookkeeper settle|fill FOLDER`."""
+"""A process that keeps books and is killed for it: `python -m tests.integration.bookkeeper settle|fill FOLDER`, or
+`share FOLDER URL` for books on Redis.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +13,38 @@ from itertools import count
 from pathlib import Path
 from time import time
 
+from proxy.accounting import ledger
+from proxy.accounting.books import Books, open_books
 from proxy.accounting.journal import Journal
 from proxy.accounting.ledger import Ledger
 from proxy.accounting.periods import Calendar
+from proxy.config import AccountingConfig, StateConfig
 from proxy.state import SqliteLedger
 from tests.books import intent, settlement
 
 CLIENTS = 8
 
 
+def shared(folder: Path, url: str) -> Books:
+    """Books on Redis that are folded all the while, and not every two seconds."""
+    ledger._EVERY_S = 0.02  # type: ignore[misc]
+    return open_books(StateConfig(url=url, journal=str(folder / "journal"), namespace="kept"), AccountingConfig())
+
+
 async def settle(folder: Path) -> None:
     """Settle calls for ever, and print the id of each as soon as it is said to be written."""
     journal = Journal(folder / "journal")
     Ledger(journal, SqliteLedger(folder / "books.db"), Calendar(UTC), 3600, time).start()
+    await work(journal)
+
+
+async def share(folder: Path, url: str) -> None:
+    """The same, on Redis."""
+    await work(shared(folder, url).journal)
+
+
+async def work(journal: Journal) -> None:
+    """Settle calls for ever, and print the id of each as soon as it is said to be written."""
 
     async def client(name: str) -> None:
         for number in count():
@@ -56,4 +77,7 @@ async def fill(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run({"settle": settle, "fill": fill}[sys.argv[1]](Path(sys.argv[2])))
+    if sys.argv[1] == "share":
+        asyncio.run(share(Path(sys.argv[2]), sys.argv[3]))
+    else:
+        asyncio.run({"settle": settle, "fill": fill}[sys.argv[1]](Path(sys.argv[2])))

@@ -5,10 +5,13 @@ from time import time
 import pytest
 
 from proxy.accounting import books as module
+from proxy.accounting import ledger as ledger_module
 from proxy.accounting.books import Books, open_books
 from proxy.config import AccountingConfig, RetainConfig, StateConfig
 from proxy.state import SqliteLedger, StateFailed, StateUnusable, Use
-from tests.books import intent, settlement
+from tests.books import WrittenJournal, intent, settlement
+from tests.redis_server import free_port, redis_server
+from tests.server import wait_until
 
 
 def opened(folder: Path) -> Books:
@@ -61,10 +64,77 @@ def test_a_database_of_another_program_is_refused_and_the_journal_let_go(tmp_pat
     opened(tmp_path).close()
 
 
-def test_books_on_redis_are_not_opened(tmp_path: Path) -> None:
-    state = StateConfig(url="redis://host", journal=str(tmp_path / "journal"))
-    with pytest.raises(StateUnusable, match="sqlite"):
-        open_books(state, AccountingConfig())
+def shared(folder: Path, url: str, *, slot: int | None = None) -> Books:
+    state = StateConfig(url=url, journal=str(folder / "journal"), namespace=folder.name)
+    return open_books(state, AccountingConfig(), slot=slot)
+
+
+def test_a_gateway_starts_while_redis_is_away(tmp_path: Path) -> None:
+    began_ms = int(time() * 1000)
+    books = shared(tmp_path, f"redis://127.0.0.1:{free_port()}/0")
+    books.journal.intend(intent("a", began_ms=began_ms))
+    books.journal.settle(settlement("a", began_ms=began_ms))
+    wait_until(lambda: books.ledger.is_behind and not books.journal.unwritten)
+    assert books.tally.uses("day") == []
+    assert books.troubles() == {"unwritten": 0, "lost": 0, "orphaned": 0, "refused": 0}
+    books.close()
+    assert len(books.journal.segments.names()) == 1
+
+
+@pytest.mark.integration
+def test_processes_share_books_on_redis_and_each_has_a_journal_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "_EVERY_S", 0.01)
+    began_ms = int(time() * 1000)
+    with redis_server(tmp_path) as server:
+        first, second = shared(tmp_path, server.url), shared(tmp_path, server.url)
+        far = shared(tmp_path, server.url, slot=7)
+        assert [one.journal.segments.folder.name for one in (first, second, far)] == ["0", "1", "7"]
+        for number, one in enumerate((first, second, far)):
+            one.journal.settle(settlement(str(number), began_ms=began_ms))
+        today = first.tally.span("month")
+        wait_until(lambda: [use.calls for use in first.reports.use(today)] == [3])
+        assert first.reports.drift(today) == []
+        for one in (first, second, far):
+            one.close()
+
+
+@pytest.mark.integration
+def test_what_a_dead_process_left_is_brought_in_and_its_open_calls_are_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "_EVERY_S", 0.01)
+    began_ms = int(time() * 1000)
+    with redis_server(tmp_path) as server:
+        books = shared(tmp_path, server.url)
+        for folder in ("journal", "journal/3"):
+            left = WrittenJournal(tmp_path / folder)
+            left.write(intent(f"{folder} open", began_ms=began_ms), settlement(f"{folder} done", began_ms=began_ms))
+            left.die()
+        wait_until(lambda: books.ledger.orphaned == 2)
+        for folder in ("journal", "journal/3"):
+            done, opened = books.reports.call(f"{folder} done"), books.reports.call(f"{folder} open")
+            assert done is not None
+            assert not done.is_orphan
+            assert opened is not None
+            assert opened.is_orphan
+            wait_until(lambda: not list((tmp_path / "journal" / "3").glob("*.journal")))
+        books.close()
+
+
+@pytest.mark.integration
+def test_claims_that_nobody_holds_any_more_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "_EVERY_S", 0.01)
+    lapsed = [intent("a", began_ms=int(time() * 1000))]
+    with redis_server(tmp_path) as server:
+        state = StateConfig(url=server.url, journal=str(tmp_path / "journal"))
+        books = open_books(state, AccountingConfig(), lapsed=lambda: [lapsed.pop()] if lapsed else [])
+        wait_until(lambda: books.ledger.orphaned == 1)
+        found = books.reports.call("a")
+        assert found is not None
+        assert found.is_orphan
+        books.close()
 
 
 def test_what_is_too_old_is_forgotten(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from proxy.accounting.report_query import BadQuery, Query, compared_spans
 from proxy.accounting.reports import Report, Reporter
 from proxy.state import AttemptEntry, Booking, Payer, Span, SqliteLedger, Sums, orphan_of
 from tests.books import MORNING_MS, MORNING_S, NOVEMBER, attempt, booked, booked_at, booking, intent, settlement, unix_s
+from tests.ledgers import first_of
 from tests.reported import DAY_MS, config, report, reporter
 
 OCTOBER = Span(date(2026, 10, 1), date(2026, 11, 1))
@@ -122,14 +123,14 @@ def test_sums_that_are_wrong_are_told(tmp_path: Path) -> None:
 def test_days_whose_calls_are_forgotten_are_not_checked(tmp_path: Path) -> None:
     books = reporter(tmp_path)
     store = SqliteLedger(tmp_path / "books.db")
-    store.retain(date(2026, 11, 22), date(2026, 1, 1), 100)
+    store.retain(first_of(date(2026, 11, 22)), date(2026, 1, 1), 100)
     store.close()
     found = books.build(Query(NOVEMBER), MORNING_S, 1000)
     assert found.total.sums.calls == 7
     assert (found.check.state, found.check.calls) == ("holds", 1)
     assert found.check.why == "single calls from before 2026-11-23 are forgotten"
     store = SqliteLedger(tmp_path / "books.db")
-    store.retain(date(2027, 1, 1), date(2026, 1, 1), 100)
+    store.retain(first_of(date(2027, 1, 1)), date(2026, 1, 1), 100)
     store.close()
     assert books.build(Query(NOVEMBER), MORNING_S, 1000).check.state == "not_made"
 

@@ -65,6 +65,23 @@ def test_an_owner_that_was_killed_owns_nothing(tmp_path: Path) -> None:
     Segments(tmp_path).release()
 
 
+def test_a_directory_has_an_id_of_its_own_for_good(tmp_path: Path) -> None:
+    ids = []
+    for name in ("a", "b", "a"):
+        segments = Segments(tmp_path / name)
+        ids.append(segments.id())
+        assert segments.id() == ids[-1]
+        segments.release()
+    assert ids[0] == ids[2] != ids[1]
+    assert Segments(tmp_path / "a").names() == []
+
+
+def test_an_id_that_cannot_be_read_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "id").mkdir()
+    with pytest.raises(StateUnusable, match="Make it writable"):
+        Segments(tmp_path).id()
+
+
 def test_a_directory_that_cannot_be_made_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateUnusable, match=r"set state\.journal to another one"):

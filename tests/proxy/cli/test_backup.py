@@ -35,6 +35,15 @@ def test_without_books_there_is_no_backup(tmp_path: Path, capsys: pytest.Capture
     assert "no call has been booked yet" in capsys.readouterr().err
 
 
+def test_books_on_redis_are_for_redis_to_back_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "my.yaml").write_text(CONFIG + 'state: {url: "redis://:secret@nowhere/0"}\n')
+    assert main(["backup", str(tmp_path / "copy.db"), "--config", str(tmp_path / "my.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert "the books are in Redis" in said
+    assert "BGSAVE" in said
+    assert "secret" not in said
+
+
 def test_a_faulty_config_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "my.yaml").write_text("version: 7\n")
     assert main(["backup", str(tmp_path / "copy.db"), "--config", str(tmp_path / "my.yaml")]) == 1

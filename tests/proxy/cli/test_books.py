@@ -2,9 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cli.books import NoBooks, open_books, read_config
+from proxy.cli.books import NoBooks, NoFile, books_file, open_books, read_config
 from proxy.config import ConfigFaults
 from tests.books import NOVEMBER, booked
+from tests.ledgers import RedisBooks, enter_three
+from tests.redis_server import redis_server
 from tests.reported import CONFIG, calls, config
 
 
@@ -47,3 +49,19 @@ def test_without_books_it_is_said_where_they_were_looked_for(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NoBooks, match=r"no call has been booked yet: books\.db"):
         open_books(config())
+
+
+@pytest.mark.integration
+def test_so_are_books_on_redis(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        file = tmp_path / "gateway.yaml"
+        file.write_text(CONFIG.replace('"sqlite:///books.db"', f'"{server.url}", namespace: tested'))
+        books = RedisBooks(server.url, "tested")
+        enter_three(books.store)
+        assert len(open_books(read_config(file)).sums(NOVEMBER, ("team",))) == 2
+        books.close()
+
+
+def test_what_redis_holds_is_no_file() -> None:
+    with pytest.raises(NoFile, match="in Redis"):
+        books_file(config(CONFIG.replace("sqlite:///books.db", "redis://:secret@host/0")))

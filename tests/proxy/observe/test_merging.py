@@ -5,6 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.observe.merging import HIGHEST, Merged, buried, read, row_of, write
 from proxy.observe.metrics import Metrics
+from proxy.observe.replicas import ReplicaGauge
 from proxy.wire.usage import Usage
 
 
@@ -94,7 +95,9 @@ def test_gauges_are_sums_but_for_views_of_the_same_thing() -> None:
 
 
 def test_what_shows_the_highest_is_a_gauge_that_exists() -> None:
-    gauges = {family.name for family in Metrics().registry.collect() if family.type == "gauge"}
+    registry = Metrics().registry
+    registry.register(ReplicaGauge(tuple))
+    gauges = {family.name for family in registry.collect() if family.type == "gauge"}
     assert gauges >= HIGHEST
 
 
