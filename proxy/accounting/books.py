@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -16,12 +16,11 @@ from typing import Final, get_args
 from proxy.accounting.journal import Journal
 from proxy.accounting.ledger import Ledger
 from proxy.accounting.periods import Calendar, Per, find_zone
-from proxy.accounting.siblings import LapsedClaims, LeftJournal, Siblings, take_journal
+from proxy.accounting.siblings import FindLapsed, LapsedClaims, LeftJournal, Siblings, take_journal
 from proxy.accounting.tally import Tally
 from proxy.config import AccountingConfig, RetainConfig, StateConfig
 from proxy.state import (
     Granted,
-    Intent,
     LedgerReports,
     LedgerStore,
     SqliteLedger,
@@ -95,7 +94,7 @@ def open_books(
     clock: Callable[[], float] = time,
     *,
     slot: int | None = None,
-    lapsed: Callable[[], Sequence[Intent]] | None = None,
+    lapsed: FindLapsed | None = None,
     granted: Granted = nothing_granted,
 ) -> Books:
     """Take the state over: what earlier processes left is brought in, and what they had under way is given up.
@@ -140,7 +139,7 @@ def _open_shared(
     zone: tzinfo,
     clock: Callable[[], float],
     slot: int,
-    lapsed: Callable[[], Sequence[Intent]] | None,
+    lapsed: FindLapsed | None,
     granted: Granted,
 ) -> Books:
     root = Path(state.journal)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -21,6 +21,9 @@ _NUMBER: Final = re.compile(r"[0-9]{1,4}")
 _SEGMENT: Final = ".journal"
 #: How often lapsed claims are asked for, in seconds.
 _LOOK_EVERY_S: Final = 10.0
+
+#: Gives calls whose claims nobody holds any more, and is told the ids of those that it gave before and that are booked.
+FindLapsed = Callable[[Collection[str]], Sequence[Intent]]
 
 _logger = logging.getLogger(__name__)
 
@@ -103,7 +106,7 @@ class LapsedClaims:
 
     def __init__(
         self,
-        lapsed: Callable[[], Sequence[Intent]],
+        lapsed: FindLapsed,
         give_up: Callable[[Sequence[Intent]], object],
         clock: Callable[[], float],
     ) -> None:
@@ -114,11 +117,14 @@ class LapsedClaims:
         self._give_up = give_up
         self._clock = clock
         self._looked_at = 0.0
+        self._given_up: Collection[str] = ()  # the last time
 
     def look(self) -> None:
         """Give them up, if it is time to look for them. Raises StateFailed."""
         now = self._clock()
         if abs(now - self._looked_at) >= _LOOK_EVERY_S:
-            if found := self._lapsed():
+            found, self._given_up = self._lapsed(self._given_up), ()
+            if found:
                 self._give_up(found)
+                self._given_up = {one.call_id for one in found}
             self._looked_at = now

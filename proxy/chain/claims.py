@@ -31,6 +31,7 @@ from proxy.state import (
     Intent,
     QuotaPlace,
     RateTerms,
+    StateAway,
     StateFailed,
     Verdict,
     encode_entry,
@@ -135,7 +136,6 @@ class Claims:
     prefetch: Callable[[Call], None] | None = None
     _made: dict[tuple[str, str, str], tuple[Sequence[Allowance], ClaimTerms]] = field(default_factory=dict)
     _periods: Sequence[str | int] = ()  # of what was made
-    _is_sound: bool = True  # did the store do what it should, when it was there last?
 
     async def __call__(self, call: Call, next: Handler, /) -> Answer:
         """Claim, then go on. Raises RateLimited, QuotaSpent, BooksFull, QuotaUnknown."""
@@ -233,13 +233,13 @@ class Claims:
             claimed = await store.claim(terms, call.id, tokens, bound, intent, asked.exempt, may_cache=may_cache)
         except StateFailed as error:
             call.claim = None
-            if store.is_away:  # it was on its way when the connection was lost
+            if isinstance(error, StateAway):  # it was on its way when the connection was lost
                 store.void(terms.team, call.id)
-            elif self._is_sound:
-                self._is_sound = False
+            elif not self.share.allotments.is_refused:
+                self.share.allotments.is_refused = True
                 _logger.error("limits and quotas are kept by each replica for itself: %s", error)
             return None
-        self._is_sound = True
+        self.share.allotments.is_refused = False
         if claimed.verdict in (Verdict.ADMITTED, Verdict.CACHE_ONLY):
             held.is_made, held.has_quotas = True, claimed.verdict == Verdict.ADMITTED and bool(terms.quotas)
         else:

@@ -16,8 +16,9 @@ from proxy.chain.quota import Cover, describe
 from proxy.errors import QuotaUnknown
 from proxy.observe import Metrics
 
-#: So long after it is back, in seconds, all that was admitted without it is in its books.
-_SETTLED_AFTER_S: Final = 10.0
+#: So long after it is back, in seconds, all that was admitted without it is in its books: the ledger tries again every
+#: half minute at the least.
+_SETTLED_AFTER_S: Final = 40.0
 _DEGRADED: Final = (b"x-ratelimit-degraded", b"1")
 
 _Place = tuple[tuple[str, ...], str]  # a quota's owner and name
@@ -34,6 +35,7 @@ class Allotments:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` gives monotonic seconds."""
+        self.is_refused = False  #: is the shared state there, and takes no claims? One that is full is
         self._clock = clock
         self._spent: dict[_Place, _Spent] = {}
         self._back_at: float | None = None  # since when the shared state has been there again, without a break
@@ -51,6 +53,9 @@ class Allotments:
         with all of it: so one that comes and goes is granted no more than one that lasts.
         """
         if not self._spent:
+            return
+        if self.is_refused:
+            self._back_at = None
             return
         now = self._clock()
         if self._back_at is None or any(one.reserved for one in self._spent.values()):
@@ -117,7 +122,7 @@ class Share:
         """
         self._meters = meters
         self._limits = limits
-        self._allotments = allotments
+        self.allotments = allotments
         self._grant = grant
         self._replicas = replicas
         self._metrics = metrics
@@ -159,8 +164,8 @@ class Share:
     def _allot(self, allowances: Sequence[Allowance]) -> Allotment | None:
         if self._grant is None:
             return None
-        self._allotments.missed()
-        return Allotment(self._allotments, allowances, self._grant / max(1, self._replicas()))
+        self.allotments.missed()
+        return Allotment(self.allotments, allowances, self._grant / max(1, self._replicas()))
 
     def _limiter_now(self) -> Limiter:
         parts = max(1, self._replicas())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, cast
 
 import redis
@@ -29,11 +29,10 @@ class LapsedCalls:
         self._keys = keys
         self._teams = teams
         self._least_ms = least_ms
-        self._given: set[str] = set()  # calls that were given out the last time
 
-    def __call__(self) -> Sequence[Intent]:
-        """What is to be booked as orphans. What is still there the next time was in the books already, and what has no
-        intent fell under no quota: what such calls hold is freed. Raises StateFailed.
+    def __call__(self, given_up: Collection[str] = ()) -> Sequence[Intent]:
+        """What is to be booked as orphans. `given_up`: the ids of those that were: what is still there of them was in
+        the books before, and what has no intent fell under no quota; what such calls hold is freed. Raises StateFailed.
         """
         booked = cast(set[bytes], asked(lambda: self._client.smembers(f"{self._keys.fleet}:teams")))
         teams = sorted({*self._teams(), *(name.decode() for name in booked)})
@@ -41,9 +40,8 @@ class LapsedCalls:
         for team in teams:
             tag = self._keys.team(team)
             for one in lapsed(self._client, tag, self._least_ms, _AT_ONCE):
-                if one.intent is None or one.call_id in self._given:
+                if one.intent is None or one.call_id in given_up:
                     give_up(self._client, tag, one.call_id)
                 else:
                     found.append(one.intent)
-        self._given = {one.call_id for one in found}
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date
@@ -31,6 +32,8 @@ _LOST_MS: Final = 25 * 3_600_000
 #: How long it is remembered how far a journal was folded, in seconds.
 _POSITION_KEPT_S: Final = 400 * 86_400
 
+_logger = logging.getLogger(__name__)
+
 
 class RedisLedger:
     """See `LedgerStore`. For the thread of one ledger; `retain` for any."""
@@ -44,6 +47,7 @@ class RedisLedger:
         self._journal = journal
         self._periods = periods
         self._replicas = Replicas(client)
+        self._confirmed = Position()  # Redis has it, and all that was entered before
         self._book, self._open, self._hear, self._forget = map(load_script, ("book", "open", "hear", "forget"))
 
     def of(self, journal: str) -> RedisLedger:
@@ -69,7 +73,7 @@ class RedisLedger:
         tags.update(self._note_opened(opened))
         if tags:
             self._replicas.secure(tags)
-        self._hear_of(write_position(position))
+        self._confirm(position)
         return folded
 
     def open_calls(self, began_before_ms: int, limit: int) -> Sequence[Intent]:
@@ -153,8 +157,18 @@ class RedisLedger:
         run_all(self._client, self._open, runs)
         return [tag for tag, _ in runs]
 
-    def _hear_of(self, position: str) -> None:
-        run_all(self._client, self._hear, [(self._keys.fleet, (self._journal, position, _POSITION_KEPT_S))])
+    def _hear_of(self, position: str) -> Position:
+        """Gives the one that was there before."""
+        (before,) = run_all(self._client, self._hear, [(self._keys.fleet, (self._journal, position, _POSITION_KEPT_S))])
+        return read_position(before or None)
+
+    def _confirm(self, position: Position) -> None:
+        if self._hear_of(write_position(position)) < self._confirmed:
+            _logger.error(
+                "Redis has lost what it had confirmed: calls that were booked before are missing from the books and "
+                "from what is said of quotas. Restore its backup, and see that it keeps what it is told (appendonly)."
+            )
+        self._confirmed = position
 
     def _heard_ms(self, now_ms: int) -> int:
         """Since when every journal was heard of that is not lost, in Unix milliseconds: none enters again what was

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ import orjson
 import pytest
 from openai import OpenAI
 
+from proxy.state.redis_client import open_client
+from proxy.state.redis_keys import RedisKeys
+from proxy.state.redis_reports import RedisReports
 from tests.integration.gateway import ADMIN_KEY, KEY, SEARCH_KEY, chat_body
 from tests.integration.load import Told, storm
 from tests.integration.raw_client import connect, request_bytes
@@ -214,3 +219,31 @@ def _is_ready(server: Server) -> bool:
         return ask(f"{server.url}/readyz").status == 200
     except OSError:
         return False
+
+
+async def test_a_killed_worker_of_four_loses_no_call_that_a_client_has_whole(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as redis, replica(tmp_path / "one", redis, workers=4) as server:
+        standing = ask(f"{server.url}/healthz").json()["workers"]
+        storming = asyncio.create_task(storm(server.address, clients=32, calls=3_000, model="sim", body=capped))
+        await asyncio.sleep(0.5)
+        os.kill(standing[0]["process"], signal.SIGKILL)
+        killed_at = time.monotonic()
+
+        def is_whole() -> bool:
+            found = ask(f"{server.url}/healthz").json()
+            return bool(found["workers_lost"]) and [one["state"] for one in found["workers"]].count("ready") == 4
+
+        await asyncio.to_thread(wait_until, is_whole)
+        back_s = time.monotonic() - killed_at
+        told = await storming
+        assert back_s < 10  # 0.1 s on a quiet machine
+        assert len(told.complete) > 2_000
+
+        def missing() -> list[str]:
+            with closing(open_client(redis.url)) as client:
+                reports = RedisReports(client, RedisKeys("waystation"))
+                return [one for one in told.complete if (found := reports.call(one)) is None or found.is_orphan]
+
+        await asyncio.to_thread(wait_until, lambda: missing() == [], 20)
+        await asyncio.to_thread(wait_until, lambda: bool(check_of(server)["agree"]), 20)
+        await asyncio.to_thread(wait_until, lambda: nusd(quota_of(server)["reserved"]) == 0, 20)

@@ -1,7 +1,7 @@
 --#include claims
 
 -- Enters calls of one team into the books: all of them, or none if one of them is there already. How all of it lies is
--- said in redis_books.py. `book_claim` tells whether a call is still to be counted.
+-- said in redis_books.py. `book_claim` tells what is still to be counted of a call.
 --
 -- KEYS[1] = TAG. ARGV[1] is JSON, five lists:
 --   periods  NAME, EXPIRY, three times: see counters.lua
@@ -91,15 +91,18 @@ end
 local due, in_order = {}, {}
 for _, one in ipairs(counts) do
   local of, call, key, model, nusd, tokens = unpack(one)
-  local is_new = call ~= ''
-  if not is_new or book_claim(tag, call, key, model, periods[of], nusd, tokens) then
+  local calls = 0
+  if call ~= '' then
+    calls, nusd, tokens = book_claim(tag, call, nusd, tokens)
+  end
+  if calls ~= 0 or nusd ~= 0 or tokens ~= 0 then
     local name = of .. '\n' .. key .. '\n' .. model
     local sum = due[name]
     if not sum or math.abs(sum.nusd) + math.abs(nusd) > 2 ^ 53 or math.abs(sum.tokens) + math.abs(tokens) > 2 ^ 53 then
       sum = {periods = periods[of], key = key, model = model, calls = 0, nusd = 0, tokens = 0}
       due[name], in_order[#in_order + 1] = sum, sum
     end
-    sum.calls = sum.calls + (is_new and 1 or 0)
+    sum.calls = sum.calls + calls
     sum.nusd, sum.tokens = sum.nusd + nusd, sum.tokens + tokens
   end
 end

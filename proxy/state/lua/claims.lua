@@ -8,7 +8,7 @@
 --   TAG:leases          CALL -> when its lease runs out, in ms. As long as it is there, it counts as under way
 --   TAG:lapsed          CALL -> when it was found that its lease had run out; what it reserved is still held
 --   TAG:held:PERIOD     QUOTA -> reserved
---   TAG:counted:CALL    it was counted when it ended, and is not in the books yet
+--   TAG:counted:CALL    NUSD TOKENS: so much was counted when it ended, and it is not in the books yet
 local CLAIM_KEPT_S = 40 * 86400
 local SWEPT_AT_ONCE = 20
 
@@ -96,15 +96,20 @@ local function free(tag, call, record, used, is_void, now)
   return #quotas > 0
 end
 
--- A call goes into the books: free what it holds, and count it, unless that was done when it ended. What it used beyond
--- its reservation is not taken from the minute any more: by now that is mostly over.
-local function book_claim(tag, call, key, model, periods, nusd, tokens)
-  if redis.call('DEL', tag .. ':counted:' .. call) == 1 then
-    return
+-- A call goes into the books: free what it holds, and say what is still to be counted of it: calls, nano-dollars and
+-- tokens. Of one that was counted when it ended that is how far the books differ: its settlement may have been lost, and
+-- an orphan takes its place. What it used beyond its reservation is not taken from the minute any more: by now that is
+-- mostly over.
+local function book_claim(tag, call, nusd, tokens)
+  local counted = redis.call('GET', tag .. ':counted:' .. call)
+  if counted then
+    redis.call('DEL', tag .. ':counted:' .. call)
+    local counted_nusd, counted_tokens = string.match(counted, '^(%d+) (%d+)$')
+    return 0, nusd - counted_nusd, tokens - counted_tokens
   end
   local record = redis.call('GET', tag .. ':claim:' .. call)
   if record and record ~= '' then
     free(tag, call, record, math.min(tonumber(tokens), cmsgpack.unpack(record)[2]), false, clock(''))
   end
-  count(tag, key, model, periods, 1, nusd, tokens)
+  return 1, nusd, tokens
 end

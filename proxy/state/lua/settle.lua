@@ -16,6 +16,6 @@ if free(tag, call, record, used, false, clock(ARGV[2])) then
     periods[at - 7] = ARGV[at]
   end
   count(tag, ARGV[4], ARGV[5], periods, 1, ARGV[6], ARGV[7])
-  redis.call('SET', tag .. ':counted:' .. call, '', 'EX', CLAIM_KEPT_S)
+  redis.call('SET', tag .. ':counted:' .. call, ARGV[6] .. ' ' .. ARGV[7], 'EX', CLAIM_KEPT_S)
 end
 return 1

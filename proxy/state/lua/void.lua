@@ -7,7 +7,9 @@
 local tag, call = KEYS[1], ARGV[1]
 local record = redis.call('GET', tag .. ':claim:' .. call)
 if record and record ~= '' then
-  free(tag, call, record, 0, true, clock(ARGV[2]))
+  -- When its lease has run out its process may have died with it under way: what it took of the minute it may have used.
+  local is_unused = redis.call('ZSCORE', tag .. ':leases', call)
+  free(tag, call, record, is_unused and 0 or nil, is_unused, clock(ARGV[2]))
   return 1
 end
 redis.call('SET', tag .. ':claim:' .. call, '', 'EX', 300)

@@ -129,7 +129,7 @@ def test_claims_that_nobody_holds_any_more_are_given_up(tmp_path: Path, monkeypa
     lapsed = [intent("a", began_ms=int(time() * 1000))]
     with redis_server(tmp_path) as server:
         state = StateConfig(url=server.url, journal=str(tmp_path / "journal"))
-        books = open_books(state, AccountingConfig(), lapsed=lambda: [lapsed.pop()] if lapsed else [])
+        books = open_books(state, AccountingConfig(), lapsed=lambda given_up: [lapsed.pop()] if lapsed else [])
         wait_until(lambda: books.ledger.orphaned == 1)
         found = books.reports.call("a")
         assert found is not None

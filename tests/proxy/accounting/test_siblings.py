@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -117,13 +117,18 @@ class Claims:
         self.lapsed: Sequence[Intent] = ()
         self.given_up: list[str] = []
         self.asked = 0
+        self.told: list[list[str]] = []
+        self.is_failing = False
         self.claims = LapsedClaims(self._ask, self._give_up, self.clock)
 
-    def _ask(self) -> Sequence[Intent]:
+    def _ask(self, given_up: Collection[str]) -> Sequence[Intent]:
         self.asked += 1
+        self.told.append(sorted(given_up))
         return self.lapsed
 
     def _give_up(self, intents: Sequence[Intent]) -> None:
+        if self.is_failing:
+            raise StateFailed("Redis is full")
         self.given_up += [one.call_id for one in intents]
 
     def after(self, seconds: float) -> list[str]:
@@ -137,6 +142,18 @@ def test_claims_that_lapsed_are_given_up() -> None:
     assert claims.after(0) == []
     claims.lapsed = [intent("a"), intent("b")]
     assert claims.after(10) == ["a", "b"]
+
+
+def test_only_those_that_could_be_booked_are_said_to_be() -> None:
+    claims = Claims()
+    claims.lapsed = [intent("a"), intent("b")]
+    claims.is_failing = True
+    with pytest.raises(StateFailed):
+        claims.after(10)
+    claims.is_failing = False
+    assert claims.after(10) == ["a", "b"]
+    claims.after(10)
+    assert claims.told == [[], [], ["a", "b"]]
 
 
 def test_they_are_looked_for_now_and_then_only() -> None:

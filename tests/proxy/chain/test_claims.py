@@ -12,7 +12,7 @@ from proxy.call import Answer, Attempt, Call
 from proxy.chain import Allotments, Bookkeeper, Claims, Grants, Meters, Scale, Share, TagReader, rates_of
 from proxy.errors import BooksFull, ClientGone, Overloaded, QuotaSpent, QuotaUnknown, RateLimited
 from proxy.observe import Metrics
-from proxy.state import StateFailed
+from proxy.state import StateAway, StateFailed
 from proxy.wire.usage import Usage
 from tests.books import MORNING_S
 from tests.calls import a_call, an_embeddings_call
@@ -337,6 +337,21 @@ async def test_a_call_whose_claim_is_not_answered_is_let_in_here_and_the_claim_g
     assert headers_of(await rig.begin())["remaining-requests"] == "9"
 
 
+async def test_where_one_of_several_servers_is_away_its_claims_are_given_up_and_nothing_is_logged_for_each_call(
+    begin: Callable[..., Rig], caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = begin(money(0.05), limits={SEARCH: Limits(rpm=10)})
+
+    async def lost(*args: Any) -> Any:
+        raise StateAway("no answer within 0.05 s")
+
+    rig.place.link.run = lost  # type: ignore[method-assign, assignment]
+    for _ in range(2):
+        assert headers_of(await rig.end(await rig.begin()))["degraded"] == "1"
+    assert rig.place.link.asked == ["void", "void"]
+    assert caplog.messages == []
+
+
 async def test_while_redis_is_away_each_replica_keeps_its_share_and_asks_nobody(begin: Callable[..., Rig]) -> None:
     rig = begin(limits={SEARCH: Limits(rpm=4), CI: Limits(concurrency=1)}, replicas=3)
     rig.place.link.is_away = True
@@ -400,5 +415,7 @@ async def test_a_script_that_fails_is_logged_once_and_calls_go_on(
     assert [one.message for one in caplog.records] == [
         "limits and quotas are kept by each replica for itself: Redis refused a command: WRONGTYPE"
     ]
+    assert rig.allotments.is_refused
     rig.place.link.run = run  # type: ignore[method-assign]
     assert "degraded" not in headers_of(await rig.begin())
+    assert not rig.allotments.is_refused

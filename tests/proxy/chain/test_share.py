@@ -95,7 +95,7 @@ def test_an_outage_that_comes_and_goes_is_granted_no_more_than_one_that_lasts() 
     rig, one = Rig(), allowance()
     for _ in range(10):
         spend(rig, one, 10)
-        for _ in range(9):
+        for _ in range(39):
             rig.allotments.heard()
             rig.clock.advance(1)
     with pytest.raises(QuotaUnknown):
@@ -116,11 +116,26 @@ def test_the_next_outage_begins_with_all_of_the_grant_once_everything_is_settled
     rig.allotments.heard()
     rig.allotments.missed()
     rig.allotments.heard()
-    rig.clock.advance(9)
+    rig.clock.advance(39)
     rig.allotments.heard()
     assert rig.allotments.spent(one).used == 100
     rig.clock.advance(1)
     rig.allotments.heard()
+    assert rig.allotments.spent(one).used == 0
+
+
+def test_a_redis_that_is_there_and_takes_no_claims_gives_nothing_of_the_grant_back() -> None:
+    rig, one = Rig(), allowance()
+    spend(rig, one, 60)
+    rig.allotments.is_refused = True
+    for _ in range(2):
+        rig.allotments.heard()
+        rig.clock.advance(60)
+    assert rig.allotments.spent(one).used == 60
+    rig.allotments.is_refused = False
+    for _ in range(2):
+        rig.allotments.heard()
+        rig.clock.advance(60)
     assert rig.allotments.spent(one).used == 0
 
 

@@ -60,7 +60,7 @@ def book(place: Place, call: str, nusd: int, tokens: int) -> None:
         for at = 4, #ARGV do
           periods[at - 3] = ARGV[at]
         end
-        book_claim(KEYS[1], ARGV[1], 'ci', 'chat', periods, ARGV[2], ARGV[3])
+        count(KEYS[1], 'ci', 'chat', periods, book_claim(KEYS[1], ARGV[1], ARGV[2], ARGV[3]))
     """
     )
     place.client.eval(source.decode(), 1, place.tag, call, nusd, tokens, *PERIODS)
@@ -235,6 +235,16 @@ def test_whoever_keeps_the_books_is_told_of_calls_whose_lease_ran_out_and_frees_
     give_up(place.client, place.tag, "a")
     assert place.held() == 0
     assert lapsed(place.client, place.tag, 0, 10) == []
+
+
+def test_tokens_of_a_call_that_was_given_up_long_after_are_not_given_to_others(place: Place) -> None:
+    terms = place.claims.terms("search", (rate(tpm=100),), ())
+    claim(place, terms, "a", 80)
+    place.advance(360)
+    claim(place, terms, "b")
+    place.claims.void("search", "a")
+    assert not place.has("claim:a")
+    assert claim(place, terms, "c", 100).standing[2] == 0, "nobody knows that it did not use them"
 
 
 # -- quotas --

@@ -129,6 +129,21 @@ def test_a_position_is_of_one_journal(books: RedisBooks, server: RedisServer) ->
     other.close()
 
 
+def test_a_redis_that_lost_what_it_had_is_told_of_once(
+    books: RedisBooks, server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    for offset in (1, 2):
+        books.store.fold((), [booking(settlement(str(offset)))], Position("one", offset))
+    assert caplog.messages == []
+    with server.client as client:
+        client.delete(*client.keys(f"{books.keys.fleet[:-1]}*"))
+    for offset in (3, 4):
+        books.store.fold((), [booking(settlement(str(offset)))], Position("one", offset))
+    [message] = caplog.messages
+    assert message.startswith("Redis has lost what it had confirmed")
+    assert [line.sums.calls for line in books.reports.sums(NOVEMBER)] == [2]
+
+
 def test_calls_under_way_are_those_of_one_journal_and_whoever_books_them_closes_them(
     books: RedisBooks, server: RedisServer
 ) -> None:
