@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,11 @@ def check_of(server: Server) -> dict[str, Any]:
     return dict(ask(f"{server.admin_url}/admin/v1/quota", headers=ADMIN).json()["check"])
 
 
+def _shows(server: Server, used_nusd: int) -> bool:
+    quota = quota_of(server)
+    return nusd(quota["used"]) == used_nusd and nusd(quota["reserved"]) == 0
+
+
 def nusd(usd: str) -> int:
     whole, _, part = usd.partition(".")
     return int(whole) * 10**9 + int(part)
@@ -121,13 +127,13 @@ async def test_a_quota_of_money_is_never_exceeded_by_4_workers_and_256_clients(t
         complete = sum(len(one.complete) for one in told)
         assert complete + sum(sum(one.refused.values()) for one in told) == 10_000
         assert {status for one in told for status in one.refused} == {429}
-        await asyncio.to_thread(wait_until, lambda: nusd(quota_of(first)["reserved"]) == 0)
-        used, reservation = nusd(quota_of(second)["used"]), len(capped(0)) * 1000 + 60 * 2000
-        assert 500_000_000 - reservation < used <= 500_000_000
-        await asyncio.to_thread(wait_until, lambda: check_of(first)["books"]["requests"] == 10_000)
-        check = check_of(second)
+        await asyncio.to_thread(wait_until, lambda: check_of(first)["books"]["requests"] == 10_000, 30)
+        check, reservation = check_of(second), len(capped(0)) * 1000 + 60 * 2000
         assert check["agree"], check
-        assert nusd(check["books"]["cost_usd"]) == used
+        used = nusd(check["counters"]["cost_usd"])
+        assert 500_000_000 - reservation < used <= 500_000_000
+        for one in (first, second):  # what each shows may be a second old
+            await asyncio.to_thread(wait_until, partial(_shows, one, used))
 
 
 async def test_calls_go_on_while_redis_is_frozen_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -246,4 +252,5 @@ async def test_a_killed_worker_of_four_loses_no_call_that_a_client_has_whole(tmp
 
         await asyncio.to_thread(wait_until, lambda: missing() == [], 20)
         await asyncio.to_thread(wait_until, lambda: bool(check_of(server)["agree"]), 20)
-        await asyncio.to_thread(wait_until, lambda: nusd(quota_of(server)["reserved"]) == 0, 20)
+        # What the killed one had claimed before it wrote anything down is held for some minutes: nobody knows of it.
+        assert nusd(quota_of(server)["reserved"]) <= 32 * (len(capped(0)) * 1000 + 60 * 2000)
