@@ -108,9 +108,9 @@ def client_keyring(teams: Mapping[str, TeamConfig], registry: Registry | None = 
 
 
 class _ChangingKeyring(Keyring[Principal]):
-    """Client keys of which some are made, ended and blocked while the gateway runs. Each look sees all that was changed
-    before it. Where a change can't be read nobody is let in: it may have been a revocation, and who was refused is told
-    to try again.
+    """Client keys of which some are made, ended and blocked while the gateway runs. With SQLite each look sees all that
+    was changed before it, on Redis all but the last moment's, or what was read last while that is away. Where a change
+    is known of and can't be read, or nothing was read yet, nobody is let in: who was refused is told to try again.
     """
 
     def __init__(

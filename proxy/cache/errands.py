@@ -58,9 +58,10 @@ class Errands:
             self._stats.is_failing = True
             _logger.error("cache: the shared level fails, and is done without: %s", error)
 
-    def has_room(self, size_bytes: int) -> bool:
-        """May so much be written? Else it is counted as dropped."""
-        if size_bytes <= LARGEST_BYTES and self._waiting_bytes + size_bytes <= _MAX_WAITING_BYTES:
+    def has_room(self, size_bytes: int, beside_bytes: int = 0) -> bool:
+        """May so much be written, beside what is going to be? Else it is counted as dropped."""
+        waiting_bytes = self._waiting_bytes + beside_bytes
+        if size_bytes <= LARGEST_BYTES and waiting_bytes + size_bytes <= _MAX_WAITING_BYTES:
             return True
         self._stats.dropped += 1
         return False

@@ -113,7 +113,9 @@ class Follower:
             try:
                 source = source or self._open_source()
                 pause_s = 0.0 if self._step(source) else _EVERY_S
-                self._is_failing = False
+                if self._is_failing:
+                    self._is_failing = False
+                    _logger.warning("cache: what other replicas forget and learn is known again")
             except StateFailed as error:
                 pause_s = _FAILED_S
                 if not self._is_failing:
@@ -132,8 +134,8 @@ class Follower:
         lesson = self._lesson or self._first_lesson
         news = source.ask(self._since_ms, self._notice, lesson, _AT_ONCE)
         if news.notices or news.learned:
-            self._tell(self._told.noticed([data for _, data in news.notices], news.learned))
-        self._in_a_row += len(news.notices)
+            is_told = self._tell(self._told.noticed([data for _, data in news.notices], news.learned))
+            self._in_a_row += len(news.notices) if is_told else MAX_NOTICES
         if self._in_a_row >= MAX_NOTICES:
             self._in_a_row = 0
             self._tell(self._told.missed())
@@ -164,10 +166,14 @@ class Follower:
                 self._changed.discard(place)
                 return
 
-    def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
+    def _tell(self, telling: Coroutine[Any, Any, None]) -> bool:
+        """False: who was told failed at it, which is logged. What comes behind is told all the same."""
         try:
             telling_ends = asyncio.run_coroutine_threadsafe(telling, self._loop)
         except RuntimeError:
             telling.close()
             raise
-        telling_ends.result(_PATIENCE_S)
+        fault = telling_ends.exception(_PATIENCE_S)
+        if fault is not None:
+            _logger.error("cache: what other replicas did can't be made sense of here", exc_info=fault)
+        return fault is None

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from itertools import count
+from math import inf
 from typing import Any, Final, Literal, Protocol
 
 from proxy.cache.store import Stored
@@ -118,6 +119,7 @@ class Look:
         self._over = over
         self._users = 0
         self._lead: Lead | None = None
+        self._lead_until = inf  # by the loop's clock
         self._task: asyncio.Task[Stored | None] | None = None
 
     def begin(self, work: Coroutine[Any, Any, Stored | None]) -> asyncio.Task[Stored | None]:
@@ -141,10 +143,16 @@ class Look:
         self.fate, self.holder = fate, holder
         if lead is not None and self._users:
             self._lead = lead
+            self._lead_until = asyncio.get_running_loop().time() + FIRST_MS / 1000
             return
         if lead is not None:  # all have left meanwhile
             lead.free()
         self._end()
+
+    @property
+    def is_stale(self) -> bool:
+        """Is its lead, which nobody took, good no more? Another replica may have the answer by now."""
+        return self._lead is not None and asyncio.get_running_loop().time() >= self._lead_until
 
     async def found(self) -> Stored | None:
         """What is found."""

@@ -8,10 +8,11 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
+from time import monotonic
 from typing import Final
 
 from proxy.cache.codec import decode, encode
-from proxy.cache.errands import Errands
+from proxy.cache.errands import LARGEST_BYTES, Errands
 from proxy.cache.follower import Follower, Source
 from proxy.cache.lead import FIRST_MS, VAIN_MS, Lead, Leads, Look
 from proxy.cache.notices import read_notice, write_notice
@@ -94,7 +95,7 @@ class RedisLevel:
         """See `Shared.look`."""
         place = (flight, key)
         look = self._looks.get(place)
-        if look is None:
+        if look is None or look.is_stale:
             look = self._looks[place] = Look(purges, partial(self._ended, place))
             self._errands.track(look.begin(self._look(look, team, key, flight)))
         look.join()
@@ -126,24 +127,27 @@ class RedisLevel:
 
     def add_vectors(self, values: Mapping[bytes, Stored], ttl_s: float, under_way_s: float) -> None:
         """See `Shared.add_vectors`."""
-        kept: dict[bytes, bytes] = {}
-        size = 0
+        pieces: list[dict[bytes, bytes]] = []
+        size = room = count = 0
         for key, stored in values.items():
             data = encode(key, stored)
-            if self._errands.has_room(len(data)):
-                kept[key] = data
-                size += len(data)
-        if kept:
+            if self._errands.has_room(len(data), size):
+                if len(data) > room:
+                    pieces.append({})
+                    room = LARGEST_BYTES
+                pieces[-1][key] = data
+                size, room, count = size + len(data), room - len(data), count + 1
+        if pieces:
             team = next(iter(values.values())).team
             spans = max(1, int(ttl_s * 1000)), int(under_way_s * 1000)
-            self._errands.write(self._rows.store_many(team, kept, *spans), size, len(kept))
+            self._errands.write(self._store_pieces(team, pieces, *spans), size, count)
 
     async def purge(self, meant: Meant, teams: Collection[str]) -> Purged:
         """See `Shared.purge`. Others are told before, so that they need not wait for the end of it, and again then:
         what they have found meanwhile goes too.
         """
         keys: list[bytes] = []
-        await self._notify(meant, None, None)
+        await self._notify(meant, None, keys)  # none yet: their indexes need not lose what may stay
         async for step in self._rows.purge(meant, sorted(teams)):
             keys += step
         await self._notify(meant, None, keys)
@@ -229,6 +233,14 @@ class RedisLevel:
         await self._errands.settled()
         if self._let_go is not None:
             await self._let_go()
+
+    async def _store_pieces(self, team: str, pieces: Sequence[Mapping[bytes, bytes]], ttl_ms: int, ago_ms: int) -> int:
+        """One after the other, so that what calls wait for gets in between."""
+        began_at, count = monotonic(), 0
+        for piece in pieces:
+            waited_ms = int(1000 * (monotonic() - began_at))
+            count += await self._rows.store_many(team, piece, ttl_ms, ago_ms + waited_ms)
+        return count
 
     async def _look(self, look: Look, team: str, key: bytes, flight: bytes | None) -> Stored | None:
         """The work of a `Look`."""

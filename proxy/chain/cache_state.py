@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from random import Random
 from typing import Final, Protocol, Self
@@ -86,7 +86,7 @@ class CacheState:
         self.store.resize(memory_bytes)
         self.shelf.limit_bytes = memory_bytes // _SHELF_SHARE
         self._teams = config.teams.keys()
-        if rules and not self.is_open:
+        if (rules or self.others is not None) and not self.is_open:  # others may cache what it is asked to purge
             self.shared, self.is_open = self.open_shared(config), True
             if self.shared is not None:
                 self.shared.follow(self)
@@ -164,6 +164,7 @@ class CacheState:
                 self._unindex(meant, None)
             purged = await self.shared.purge(meant, self._teams)
             if self.is_fleetwide:
+                self.forget(lambda entry: is_meant(entry, meant), meant.team)  # what was found there meanwhile
                 self._unindex(meant, purged.keys)
             count = max(count, purged.count)
         if self.others is not None and not self.is_fleetwide:
@@ -177,8 +178,7 @@ class CacheState:
             self.forget(lambda entry: is_meant(entry, meant), meant.team)
             self._unindex(meant, keys)
         else:
-            self._purge_begins(meant.team)
-            self._forget_key(key)
+            self._forget_key(meant.team, key)
 
     def learned_elsewhere(self, id: str, data: bytes) -> None:
         """See `Listener.learned_elsewhere`."""
@@ -194,8 +194,7 @@ class CacheState:
         """See `Listener.indexed_elsewhere`."""
         if self.meaning is not None:
             with suppress(LookupFailed):  # it is closed
-                rows = [(entry.key, entry.data) for entry in entries]
-                await self.meaning.index.take(rows, team, self.wall_clock())
+                await self.meaning.index.take([(one.key, one.data) for one in entries], team, self.wall_clock())
 
     async def complain(self, team: str, id: str, *, may_ask: bool = True) -> int:
         """What this team's call of that id was given, or brought, is wrong: forget it, and learn. How many answers were
@@ -211,10 +210,12 @@ class CacheState:
             return 0  # that answer is gone, and another one has its place
         if hit.calibrator is not None and self.meaning is not None:
             self.meaning.complained(hit.calibrator, hit.probability)
-        self._purge_begins(team)
-        count = self._forget_key(hit.key)
+        count = self._forget_key(team, hit.key)
         if self.shared is not None:
+            self.served.add(replace(hit, calibrator=None), id, id)  # if that fails, who complains again is heard
             count = max(count, await self.shared.discard(team, hit.key))
+            self.served.take(team, id)
+            self._forget_key(team, hit.key)  # it may have been found there meanwhile
         if self.others is not None and not self.is_fleetwide:
             await self.others.tell_purge(Meant(team=team), hit.key)
         return count
@@ -272,7 +273,8 @@ class CacheState:
             store, team = self.store, meant.team
             self.meaning.index.drop(lambda one: team in (None, one.team) and one.id not in store)
 
-    def _forget_key(self, key: bytes) -> int:
+    def _forget_key(self, team: str | None, key: bytes) -> int:
+        self._purge_begins(team)
         if self.meaning is not None:
             self.meaning.index.remove([key])
         count = int(self.store.remove(key))

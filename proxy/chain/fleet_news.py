@@ -104,9 +104,8 @@ class FleetNews:
             self._cache.forget_elsewhere(meant, digest)
 
     def missed(self) -> None:
-        """See `Hearer.missed`."""
-        if not self._cache.is_fleetwide:
-            self._cache.forget_elsewhere(Meant(), None)
+        """See `Hearer.missed`. A Redis that lost its news may have lost what the shared level had to say, too."""
+        self._cache.forget_elsewhere(Meant(), None)
 
     def shouted(self, message: bytes) -> None:
         """See `Hearer.shouted`. What is not understood is passed over."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 
 from proxy import __version__
@@ -24,5 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.register(commands)
     reconcile.register(commands)
     args = parser.parse_args(arguments)
-    code: int = args.run(args)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return code

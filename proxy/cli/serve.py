@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     if workers > 1:
         return serve_with_workers(source, good, listening, partial(count_workers, override=args.workers), open_state)
     config = good.loaded.config
+    configure_logging(DirectWriter(2), choose_format(config.server.log.format))  # what opening the state has to say
     try:
         state = open_state(config)
     except StateUnusable as error:
@@ -101,6 +102,7 @@ def serve_with_workers(
 
     def work(crew: Crew) -> int:
         config = good.loaded.config
+        configure_logging(DirectWriter(2), choose_format(config.server.log.format), crew.slot)
         try:
             state = open_a_state(config, crew.slot)
         except StateUnusable as error:

@@ -196,9 +196,10 @@ class Workers:
             self._failures = 0
         else:
             self._failed(now_s)
-        _logger.error("worker %d (process %d) is gone: %s; another takes its place", slot, worker.pid, _describe(code))
-        if not self._board.opened and (code == CANNOT_START or self._failures >= _HOPELESS):
-            _logger.error("the server can't start")
+        is_hopeless = not self._board.opened and (code == CANNOT_START or self._failures >= _HOPELESS)
+        what = "the server can't start" if is_hopeless else "another takes its place"
+        _logger.error("worker %d (process %d) is gone: %s; %s", slot, worker.pid, _describe(code), what)
+        if is_hopeless:
             self._exit_code = 1
             self._stop(DRAIN_NOW)
 

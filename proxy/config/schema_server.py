@@ -27,6 +27,12 @@ def _redis_url(value: str) -> str:
     return value
 
 
+def _namespace(value: str) -> str:
+    if "/" in value:  # what follows it in a key's name is the team, whose name may hold one
+        raise ValueError("expected a name without /")
+    return value
+
+
 def _web_url(value: str) -> str:
     if not re.fullmatch(r"https?://[^\s/]\S*", value):
         raise ValueError("expected an http or https URL")
@@ -136,7 +142,7 @@ class StateConfig(Section):
         repr=False,
         description="A Redis of its own for the cache, which may evict; null uses url.",
     )
-    namespace: Name = Field(
+    namespace: Annotated[Name, AfterValidator(_namespace)] = Field(
         "waystation", description="What the names of all keys in Redis begin with: one for each fleet of gateways."
     )
     timeout_s: Annotated[Seconds, between("5ms", "10s")] = written(

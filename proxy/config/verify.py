@@ -18,7 +18,7 @@ from proxy.config.unserved import unserved
 from proxy.config.verify_cache import check_caches
 from proxy.config.verify_models import check_drops, check_objectives, suggest_model
 from proxy.config.verify_prices import HasPrice, check_prices
-from proxy.config.verify_state import check_accounting, check_workers
+from proxy.config.verify_state import check_accounting, check_retention, check_workers
 from proxy.config.verify_teams import check_key_limits, check_teams
 
 
@@ -43,6 +43,7 @@ def verify(data: object, has_price: HasPrice | None = None) -> list[Finding]:
         *check_key_limits(_mapping(root.get("teams"))),
         *_check_keys(root),
         *check_workers(root),
+        *check_retention(root),
         *_check_addresses(_mapping(root.get("server"))),
         *_check_presence(root),
     ]

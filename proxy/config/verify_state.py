@@ -10,8 +10,10 @@ from typing import Final
 from urllib.parse import parse_qsl
 from zoneinfo import available_timezones
 
-from proxy.config.faults import Finding, suggest
+from proxy.config.faults import Finding, Path, suggest
 from proxy.config.plain import Data, as_mapping
+from proxy.config.schema_server import RetainConfig
+from proxy.config.schema_units import seconds_of
 
 #: What the schema lets through.
 _REDIS: Final = re.compile(r"rediss?(?:\+(?P<form>sentinel|cluster))?://\S+")
@@ -31,6 +33,8 @@ _TLS_OPTIONS: Final = {
     "ssl_check_hostname": ("true", "false"),
 }
 _SENTINEL_OPTIONS: Final = {"sentinel_username": None, "sentinel_password": None}
+#: How long single calls may be kept in Redis without a word about its memory, in seconds.
+_LONG_IN_MEMORY_S: Final = 7 * 24 * 3600
 
 
 def check_accounting(root: Data) -> Iterator[Finding]:
@@ -56,6 +60,19 @@ def check_workers(root: Data) -> Iterator[Finding]:
         finding = shared_by(int(str(workers)), url)
         if finding is not None:
             yield finding
+
+
+def check_retention(root: Data) -> Iterator[Finding]:
+    """Single calls that are kept for long in a Redis, whose memory they take."""
+    state = as_mapping(root.get("state"))
+    url, retain = state.get("url"), as_mapping(state.get("retain"))
+    kept_s = seconds_of(retain["requests"]) if "requests" in retain else RetainConfig().requests_s
+    if isinstance(url, str) and _REDIS.fullmatch(url) and kept_s is not None and kept_s > _LONG_IN_MEMORY_S:
+        span = "for so long" if "requests" in retain else "for 90 days, the default"
+        message = f"single calls stay in Redis' memory {span}: 19 MB a day for each call a second"
+        hint = "set state.retain.requests to 7d or less; sums, and so reports, stay for state.retain.rollups"
+        path: Path = ("state", "retain", "requests") if "requests" in retain else ("state", "url")
+        yield Finding(path, message, hint, is_warning=True, at_key=True)
 
 
 def shared_by(workers: int, url: object) -> Finding | None:

@@ -73,6 +73,8 @@ class Merged(Collector):
                 before = merged.get(key)
                 if before is None:
                     merged[key] = value
+                elif sample.endswith("_created"):
+                    merged[key] = min(before, value)  # an instant: when the first of them began to count
                 else:
                     merged[key] = max(before, value) if takes_highest else before + value
 

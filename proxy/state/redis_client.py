@@ -62,7 +62,7 @@ def asked(do: Callable[[], T]) -> T:
     try:
         return do()
     except (redis.ConnectionError, redis.TimeoutError, RedisClusterException, OSError) as error:
-        raise StateAway(f"Redis can't be asked: {type(error).__name__}") from error
+        raise StateAway(f"Redis can't be asked: {_plight(error)}") from error
     except redis.ResponseError as error:
         text = _text(error)
         raise fault_of(kind_of(text), text, "a command") from error
@@ -128,6 +128,17 @@ class _Cluster:
         """Let go."""
         if self._client is not None:
             self._client.close()
+
+
+def _plight(error: Exception) -> str:
+    """Why a server can't be asked, and what to look at."""
+    if isinstance(error, redis.AuthenticationError):
+        return "it refuses the login; check the user and password in its URL"
+    if isinstance(error, redis.TimeoutError | TimeoutError):
+        return "no answer in time"
+    if type(error) is redis.ConnectionError:
+        return "no connection; check that it runs, and the host and port in its URL"
+    return type(error).__name__
 
 
 def _text(error: redis.ResponseError) -> str:

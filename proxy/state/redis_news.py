@@ -39,6 +39,8 @@ _GONE_MS: Final = 5000
 _READ_EVERY_S: Final = 0.1
 #: So many news are fetched at a time.
 _FETCHED: Final = 1000
+#: What reading raises that does not understand what is said.
+_UNREADABLE: Final = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 _logger = logging.getLogger(__name__)
 
@@ -161,8 +163,12 @@ class RedisNews:
                 async with asyncio.timeout(_AWAY_S if self._is_away else _BEAT_S):
                     await self._wake.wait()
             self._wake.clear()
-            with suppress(StateFailed):
+            try:
                 await self.beat()
+            except StateFailed:
+                continue  # it has been said
+            except _UNREADABLE as error:  # another version's; the next sign of life is due all the same
+                _logger.error("what other gateways say can't be read", exc_info=error)
 
     def _on_entry(self, id: bytes, entry: dict[bytes, bytes]) -> None:
         if self._known is None or _read_id(id) <= self._known:

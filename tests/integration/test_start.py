@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from pathlib import Path
@@ -28,6 +29,18 @@ def test_a_start_waits_for_nothing(tmp_path: Path) -> None:
         )
         assert reply.status == 200
         assert time.monotonic() - started < 6
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_line_of_the_log_is_json_from_the_first_one_on(tmp_path: Path, workers: int) -> None:
+    text = _CONFIG.replace("server:\n", f"server:\n  workers: {workers}\n", 1)
+    text += 'state: {url: "redis://:s3cret@127.0.0.1:1/0", retain: {requests: 1d}}\n'
+    with serving(tmp_path, text, is_ready=False) as server:
+        log = server.log.text
+    assert "its version and its maxmemory-policy were not checked" in log
+    events = [json.loads(line) for line in log.splitlines()]
+    assert all(("worker" in event) == (workers > 1) for event in events)
+    assert "s3cret" not in log
 
 
 def test_a_port_in_use_is_said_and_exits_1(tmp_path: Path) -> None:

@@ -141,6 +141,7 @@ async def test_after_a_failure_it_goes_on_where_it_was(caplog: pytest.LogCapture
     await until(lambda: follower.is_current)
     source.notices.append((b"1", b"one"))
     await until(lambda: told.notices == [b"one"])
+    assert caplog.text.count("is known again") == 1
     await follower.aclose()
 
 
@@ -153,3 +154,23 @@ async def test_where_some_purges_may_be_lost_that_is_told() -> None:
     await until(lambda: bool(told.missing))
     await follower.aclose()
     assert told.missing == 1, "and once"
+
+
+async def test_when_a_purge_can_t_be_acted_on_all_may_be_meant_and_the_next_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Clumsy(FakeTold):
+        async def noticed(self, notices: Sequence[bytes], lessons: Sequence[tuple[bytes, bytes]]) -> None:
+            if b"odd" in notices:
+                raise KeyError("odd")
+            await super().noticed(notices, lessons)
+
+    source, told = FakeSource(), Clumsy()
+    follower = Follower(lambda: source, told)
+    await until(lambda: source.asked > 1)
+    source.notices.append((b"1", b"odd"))
+    await until(lambda: told.missing == 1)
+    source.notices.append((b"2", b"n"))
+    await until(lambda: told.notices == [b"n"])
+    await follower.aclose()
+    assert "can't be made sense of" in caplog.text

@@ -207,12 +207,44 @@ async def test_inputs_of_embeddings_go_together_and_the_first_alone() -> None:
     assert rows.of("store_many") == [("search", 2, 60_000, 500)]
 
 
+async def test_many_vectors_are_written_in_pieces_one_after_the_other() -> None:
+    level, rows = a_level()
+    vector = replace(STORED, body=pack_vector(KeptVector(bytes(6144), "m", 3)))
+    rows.gate.clear()
+    level.add_vectors({number.to_bytes(32, "big"): vector for number in range(2048)}, 60, 0.5)
+    await asyncio.sleep(0)
+    first = rows.of("store_many")
+    assert len(first) == 1
+    assert first[0][1] * 6144 <= LARGEST_BYTES, "calls wait for the same link"
+    rows.gate.set()
+    await level.aclose()
+    count = sum(said[1] for said in rows.of("store_many"))
+    assert 500 < count < 700, "4 MB of them"
+    assert level.stats.dropped == 2048 - count
+
+
+async def test_who_comes_when_a_lead_that_nobody_took_has_lapsed_looks_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    level, rows = a_level()
+    rows.fates = [[b"lead"], [b"found", encode(KEY, STORED)]]
+    first = level.look("search", KEY, FLIGHT, 0)
+    assert await first.found() is None
+    assert level.look("search", KEY, FLIGHT, 0) is first
+    now_s = asyncio.get_running_loop().time()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now_s + 1.5)
+    second = level.look("search", KEY, FLIGHT, 0)
+    assert await second.found() == STORED
+    second.leave()
+    first.leave()
+    first.leave()
+    assert rows.of("fly") == [("search", Claim(FLIGHT.hex(), rows.of("look")[0][2].token), "free", 0)]
+
+
 async def test_others_are_told_of_a_purge_before_and_after() -> None:
     level, rows = a_level()
     purged = await level.purge(Meant(team="search"), ["search"])
     assert (purged.count, purged.keys) == (2, [KEY, FLIGHT])
     assert [said[0] for said in rows.said] == ["tell", "purge", "tell"]
-    assert [notice["keys"] for _, notice in rows.of("tell")] == [None, [KEY.hex(), FLIGHT.hex()]]
+    assert [notice["keys"] for _, notice in rows.of("tell")] == [[], [KEY.hex(), FLIGHT.hex()]]
 
 
 async def test_a_note_is_looked_for_until_there_is_a_connection() -> None:

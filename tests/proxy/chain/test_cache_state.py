@@ -16,7 +16,7 @@ from proxy.chain.cache_state import CacheState
 from proxy.config import Config
 from proxy.config.load import load_text
 from proxy.observe.cache_counts import CacheCounts
-from proxy.state import Meant, SqliteCache
+from proxy.state import Meant, SqliteCache, StateAway
 from tests.fakes import completion
 from tests.meanings import FakeIndex, a_meaning, prove
 
@@ -406,6 +406,76 @@ async def test_of_a_purge_here_the_index_loses_what_was_meant() -> None:
     assert await one.purge(Meant(model="chat")) == 2
     assert [entry_id for _, entry_id in index.entries] == [b"elsewhere"]
     await one.aclose()
+
+
+class _Slow(_Fleet):
+    """While it forgets, somebody finds the answer there and keeps it in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], object] = bool
+
+    async def purge(self, meant: Meant, teams: Collection[str]) -> Purged:
+        self.meanwhile()
+        return Purged(1, [KEY])
+
+    async def discard(self, team: str, key: bytes) -> int:
+        self.meanwhile()
+        return 1
+
+
+@pytest.mark.parametrize("is_complaint", [False, True])
+async def test_what_memory_is_given_while_the_shared_level_forgets_it_goes_too(*, is_complaint: bool) -> None:
+    fleet = _Slow()
+    one = CacheState.empty(CacheCounts(), lambda: NOW_S, lambda _: fleet)
+    one.adapt(config(), RULES)
+    seen: list[int] = []
+
+    def meanwhile() -> None:
+        one.store.add(KEY, STORED)
+        seen.append(one.purges)
+
+    fleet.meanwhile = meanwhile
+    if is_complaint:
+        one.served.add(Hit("search", KEY, STORED.call_id), "req_2", "theirs")
+        await one.complain("search", "theirs")
+    else:
+        await one.purge(Meant(model="chat"))
+    assert one.store.stats.entries == 0
+    assert one.has_purged(seen[0], "search"), "who has found it there and reads it yet does not keep it"
+
+
+async def test_a_complaint_that_the_shared_level_did_not_take_can_be_made_again() -> None:
+    fleet = _Slow()
+    one = CacheState.empty(CacheCounts(), lambda: NOW_S, lambda _: fleet)
+    one.adapt(config(), RULES)
+    one.served.add(Hit("search", KEY, STORED.call_id), "req_2", "theirs")
+
+    def gone() -> None:
+        raise StateAway("gone")
+
+    fleet.meanwhile = gone
+    with pytest.raises(StateAway):
+        await one.complain("search", "theirs")
+    fleet.meanwhile = bool
+    assert [await one.complain("search", "theirs") for _ in range(2)] == [1, 0]
+
+
+class _Deaf:
+    async def tell_purge(self, meant: Meant, key: bytes | None = None) -> None:
+        raise AssertionError("the shared level tells them")
+
+    def ask_complaint(self, team: str, id: str) -> None:
+        pass
+
+
+async def test_in_a_fleet_who_caches_nothing_can_be_asked_to_purge_what_others_cache() -> None:
+    fleet = _Fleet()
+    fleet.purged = Purged(3, [])
+    one = CacheState.empty(CacheCounts(), lambda: NOW_S, lambda _: fleet)
+    one.others = _Deaf()
+    one.adapt(config(), {})
+    assert await one.purge(Meant()) == 3
 
 
 async def test_lessons_are_taken_in_turn_and_kept_now_and_then() -> None:

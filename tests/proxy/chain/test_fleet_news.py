@@ -187,7 +187,11 @@ async def test_a_purge_that_is_not_understood_may_be_of_anything(data: bytes) ->
     assert rig.kept() == set()
 
 
-async def test_purges_that_were_missed_may_have_been_of_anything() -> None:
+@pytest.mark.parametrize("is_fleetwide", [False, True])
+async def test_purges_that_were_missed_may_have_been_of_anything(
+    monkeypatch: pytest.MonkeyPatch, *, is_fleetwide: bool
+) -> None:
+    monkeypatch.setattr(CacheState, "is_fleetwide", is_fleetwide)
     rig = await Rig().seated()
     rig.keep(b"k")
     rig.keep(b"m", team="sales")

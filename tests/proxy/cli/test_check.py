@@ -1,4 +1,6 @@
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,3 +143,11 @@ def test_misuse_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixtu
         main(arguments)
     assert caught.value.code == 2
     assert "usage: waystation" in capsys.readouterr().err
+
+
+def test_a_reader_who_has_seen_enough_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert main(["check", "--schema"]) == 1

@@ -94,3 +94,9 @@ def test_admission_has_bounds_by_default_and_a_queue_can_be_switched_off() -> No
 def test_absurd_bounds_of_admission_are_faults(admission: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         ServerConfig.model_validate({"admission": admission})
+
+
+def test_a_namespace_can_t_be_taken_for_another_fleet_s_team() -> None:
+    assert StateConfig.model_validate({"namespace": "llm:eu-1"}).namespace == "llm:eu-1"
+    with pytest.raises(ValidationError, match="without /"):
+        StateConfig.model_validate({"namespace": "llm/eu"})

@@ -1,6 +1,6 @@
 import pytest
 
-from proxy.config.verify_state import check_accounting, check_workers, shared_by
+from proxy.config.verify_state import check_accounting, check_retention, check_workers, shared_by
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
@@ -96,3 +96,36 @@ def test_a_number_from_the_command_line_is_judged_alike() -> None:
     assert shared_by(1, "sqlite:///x.db") is None
     assert shared_by(4, "redis://host:6379/0") is None
     assert shared_by(4, "sqlite:///x.db") is not None
+
+
+@pytest.mark.parametrize(
+    ("retain", "path"),
+    [
+        ({}, ("state", "url")),
+        ({"retain": {"rollups": "1y"}}, ("state", "url")),
+        ({"retain": {"requests": "90d"}}, ("state", "retain", "requests")),
+        ({"retain": {"requests": "169h"}}, ("state", "retain", "requests")),
+    ],
+)
+def test_single_calls_that_stay_in_redis_for_long_draw_a_warning(
+    retain: dict[str, object], path: tuple[str, ...]
+) -> None:
+    [finding] = check_retention({"state": {"url": "rediss+sentinel://h/main", **retain}})
+    assert (finding.path, finding.is_warning) == (path, True)
+    assert "memory" in finding.message
+    assert "state.retain.requests" in finding.hint
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        {},
+        {"url": "sqlite:///x.db", "cache_url": "redis://h", "retain": {"requests": "90d"}},
+        {"url": "redis://h", "retain": {"requests": "7d"}},
+        {"url": "redis://h", "retain": {"requests": "long"}},
+        {"url": 7, "retain": {"requests": "90d"}},
+    ],
+)
+def test_nothing_is_said_of_short_spans_and_of_files(state: object) -> None:
+    assert list(check_retention({"state": state})) == []

@@ -84,6 +84,14 @@ def test_histograms_add_up_and_stay_cumulative() -> None:
     assert value(whole, "llm_request_duration_seconds_bucket", le="0.25", **labels) == 3
 
 
+def test_what_was_created_was_so_when_the_first_of_them_was() -> None:
+    whole = Merged()
+    for stamp in (1.8e9, 1.7e9, 1.9e9):
+        whole.add([("llm_calls", "counter", "Calls.", [("llm_calls_created", {}, stamp)])])
+    [(_, _, _, samples)] = whole.rows()
+    assert samples == [("llm_calls_created", {}, 1.7e9)]
+
+
 def test_gauges_are_sums_but_for_views_of_the_same_thing() -> None:
     whole = merged(worked(3, breaker="open"), worked(4), worked(5, config_hash="bbb"))
     assert value(whole, "llm_active_requests") == 3

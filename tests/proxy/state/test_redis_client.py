@@ -92,6 +92,21 @@ def test_what_will_pass_is_told_from_what_is_refused(error: Exception, is_away: 
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (redis_py.AuthenticationError("s3cret"), "it refuses the login; check the user and password in its URL"),
+        (redis_py.ConnectionError("s3cret"), "no connection; check that it runs, and the host and port in its URL"),
+        (redis_py.TimeoutError("s3cret"), "no answer in time"),
+        (redis_py.exceptions.BusyLoadingError("s3cret"), "BusyLoadingError"),
+    ],
+)
+def test_why_nobody_can_be_asked_is_said_with_what_to_look_at(error: Exception, words: str) -> None:
+    with pytest.raises(StateAway) as caught:
+        asked(raising(error))
+    assert str(caught.value) == f"Redis can't be asked: {words}"
+
+
 def test_a_script_that_fails_says_only_what_kind_of_fault_it_is(client: redis_py.Redis, script: Script) -> None:
     with pytest.raises(StateFailed, match=r"Redis refused a command: ERR, line \d of the script$") as caught:
         run_script(client, script, ["{a}"], ["s3cret"])

@@ -254,3 +254,15 @@ async def test_a_start_without_redis_is_made_good(tmp_path: Path) -> None:
             server.start()
             await until(lambda: one.registry.is_read, 10)
             assert one.ear.gaps == 1  # others may have purged what is in memory by now
+
+
+async def test_what_can_t_be_understood_does_not_end_the_signs_of_life(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Seat(server.url, uuid4().hex, "a").seated() as one:
+        heard = one.ear.drained
+        one.ear.drained = lambda left_s: heard({"x": float("nonsense")})  # type: ignore[method-assign]
+        await until(lambda: "what other gateways say can't be read" in caplog.text)
+        one.ear.drains, one.ear.drained = {"before": 1.0}, heard  # type: ignore[method-assign]
+        await until(lambda: one.ear.drains == {})
+        assert [replica.id for replica in one.news.replicas] == ["a"]
