@@ -38,12 +38,18 @@ class FakeRedis:
                 parser.feed(data)
                 while (command := parser.gets()) is not False:
                     self.asked.append(command)
-                    writer.write(self.answers.get(command[0].decode(), b"-ERR unknown command\r\n"))
+                    writer.write(self._answer(command[0].decode()))
                 await writer.drain()
         except ConnectionError:
             pass
         finally:
             writer.close()
+
+    def _answer(self, name: str) -> bytes:
+        """`EVAL`: unless a test says otherwise, what a script gives however it is sent."""
+        if name == "EVAL" and name not in self.answers:
+            name = "EVALSHA"
+        return self.answers.get(name, b"-ERR unknown command\r\n")
 
     async def aclose(self) -> None:
         """End its connections."""

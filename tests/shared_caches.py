@@ -112,9 +112,9 @@ class Replica:
         assert call.cache is not None
         return call.cache.result, body
 
-    async def embed(self, *inputs: str) -> tuple[str, int]:
+    async def embed(self, *inputs: str, call: Call | None = None) -> tuple[str, int]:
         """How the cache fared, and how many vectors came."""
-        call = an_embeddings_call(*inputs)
+        call = call or an_embeddings_call(*inputs)
         try:
             answer = await self.embedding(call, self._embeddings)
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from time import monotonic, time
 
@@ -53,6 +54,7 @@ from proxy.keyring import admin_keyring, client_keyring
 from proxy.observe import Metrics
 from proxy.providers import Provider, build_providers
 from proxy.state import ClaimStore, Intent, LedgerReports, Registry
+from proxy.wire.embeddings import EmbeddingsRequest
 from routing import Fleet, Router
 
 _logger = logging.getLogger(__name__)
@@ -140,6 +142,7 @@ def _chains(
     bookkeeper = _bookkeeper(lasting, config, scales)
     lasting.cache.adapt(config, rules)
     caching = caching_of(rules, lasting.cache, catalogue, bookkeeper.intend)
+    embedders = Embedders.over(engine, catalogue, rules, lasting.cache, monotonic)
     return build_chain(
         lasting.trace,
         bookkeeper,
@@ -150,8 +153,8 @@ def _chains(
         caching,
         Admit(lasting.admission, catalogue),
         Route(engine, catalogue, lasting.metrics),
-        Embedders.over(engine, catalogue, rules, lasting.cache, monotonic),
-        _claims(lasting, config, scales, caching, bookkeeper.intent_of),
+        embedders,
+        _claims(lasting, config, scales, caching, embedders, bookkeeper.intent_of),
     )
 
 
@@ -192,6 +195,7 @@ def _claims(
     config: Config,
     scales: Mapping[str, Scale],
     caching: Caching | None,
+    embedders: Embedders,
     intent_of: Callable[[Call], Intent],
 ) -> Claims | None:
     if lasting.claims is None:
@@ -212,5 +216,10 @@ def _claims(
         metrics=lasting.metrics,
         wall_clock=time,
         cached=() if caching is None else caching.rules,
-        prefetch=None if caching is None else caching.prefetch,
+        prefetch=None if caching is None else partial(_prefetch, caching, embedders),
     )
+
+
+def _prefetch(caching: Caching, embedders: Embedders, call: Call) -> None:
+    layer = embedders.cached if isinstance(call.request, EmbeddingsRequest) else caching
+    layer.prefetch(call)

@@ -30,7 +30,7 @@ from proxy.chain.cache_state import CacheState
 from proxy.chain.catalogue import Catalogue
 from proxy.chain.engine import Engine, Quest, Won
 from proxy.chain.facts import facts_of, input_tokens_of
-from proxy.chain.looked import Looked
+from proxy.chain.looked import Further, Looked
 from proxy.chain.route import JSON_HEADERS
 from proxy.errors import CacheMiss, UpstreamError
 from proxy.wire.embeddings import Embeddings, EmbeddingsRequest, size_of, write_embeddings
@@ -67,6 +67,18 @@ class Embedding:
         _check_asking(call, control)
         return await _as_asked(request, call, (await next(call)).embeddings)
 
+    def prefetch(self, call: Call) -> None:
+        """See `Caching.prefetch`."""
+        rule, shared, request = self.rules.get(call.model), self.state.shared, call.request
+        if rule is None or shared is None or not shared.is_fleetwide or not isinstance(request, EmbeddingsRequest):
+            return
+        control = read_control(call.headers)
+        looked = self._look_up(call, request, rule, control) if control.may_find else None
+        if looked is not None and (missing := [*looked.missing(request.inputs)]):
+            finding = asyncio.ensure_future(shared.find_vectors(_team_of(call), missing))
+            call.sought = Further(call.model, self.state.purges, finding)
+            call.closing.callback(finding.cancel)
+
     def _look_up(self, call: Call, request: EmbeddingsRequest, rule: CacheRule, control: Control) -> Looked | None:
         """None: it is none of the cache's business."""
         if not control.may_store or request.size_bytes > MAX_REQUEST_BYTES:
@@ -97,8 +109,12 @@ class Embedding:
         inputs: Sequence[str | list[int]],
     ) -> None:
         """What memory does not have, other replicas may have been given."""
-        missing, purges, team = [*looked.missing(inputs)], self.state.purges, _team_of(call)
-        found = await shared.find_vectors(team, missing) if missing else {}
+        further, purges, team = call.sought, self.state.purges, _team_of(call)
+        if isinstance(further, Further) and further.model == call.model:
+            found, purges = await further.finding, further.purges
+        else:
+            missing = [*looked.missing(inputs)]
+            found = await shared.find_vectors(team, missing) if missing else {}
         if self.state.has_purged(purges, team):
             return
         now_s = self.state.wall_clock()

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from proxy.cache import KeptVector, Stored, unpack_vector
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """What is being looked for where other replicas keep it."""
+
+    model: str  #: as configured: a quota may send the call to another one meanwhile
+    purges: int  #: see `CacheState.purges`, when it began
+    finding: asyncio.Future[Mapping[bytes, Stored]]
 
 
 @dataclass(slots=True)

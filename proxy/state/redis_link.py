@@ -99,7 +99,12 @@ class Link:
             raise away()
         if node.is_old:
             script = script.without_flags
-        wire.put(Trip(self, ("EVALSHA", script.digest, len(keys), *keys, *args), future, script))
+        if script.digest in wire.scripts:
+            command = ("EVALSHA", script.digest, len(keys), *keys, *args)
+        else:  # sent whole it is known from now on, and nothing that is sent behind it comes before it
+            wire.scripts.add(script.digest)
+            command = ("EVAL", script.source, len(keys), *keys, *args)
+        wire.put(Trip(self, command, future, script))
 
     def _node_of(self, key: Word) -> Node:
         """Who has this key. Raises StateAway."""

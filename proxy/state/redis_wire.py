@@ -77,6 +77,7 @@ class Wire(asyncio.Protocol):
         no answer is awaited; without it that is a fault.
         """
         self.is_open = False
+        self.scripts: set[bytes] = set()  #: digests of those that were sent whole
         self._timeout_s = timeout_s
         self._lost = lost
         self._heard = heard

@@ -11,9 +11,10 @@ import orjson
 import pytest
 
 from proxy.chain.asked import Asked
+from proxy.chain.looked import Further
 from proxy.errors import UpstreamError
 from proxy.state import Meant
-from tests.calls import a_call
+from tests.calls import a_call, an_embeddings_call
 from tests.fakes import completion
 from tests.redis_server import RedisServer, redis_server
 from tests.shared_caches import a_namespace, replica, until
@@ -319,6 +320,33 @@ async def test_inputs_that_one_replica_has_vectors_of_another_one_gives(server: 
         assert await b.embed("two", "one") == ("exact", 2)
         assert await b.embed("two", "three") == ("miss", 2)
         assert (a.inputs, b.inputs) == (["one", "two"], ["three"])
+
+
+async def test_inputs_that_were_looked_for_ahead_are_not_looked_for_again(server: RedisServer, namespace: str) -> None:
+    async with replica(server.url, namespace) as a, replica(server.url, namespace) as b:
+        await a.embed("one", "two")
+        await a.written()
+        call = an_embeddings_call("one", "two")
+        b.embedding.prefetch(call)
+        with server.client as client:
+            before = client.info("commandstats")["cmdstat_mget"]["calls"]
+            assert await b.embed(call=call) == ("exact", 2)
+            assert client.info("commandstats")["cmdstat_mget"]["calls"] == before + 1
+        assert b.inputs == []
+
+
+async def test_a_search_ahead_ends_with_its_call(server: RedisServer, namespace: str) -> None:
+    async with replica(server.url, namespace) as a:
+        call = an_embeddings_call("one")
+        a.embedding.prefetch(call)
+        begun = call.sought
+        assert isinstance(begun, Further)
+        await call.closing.aclose()
+        with pytest.raises(asyncio.CancelledError):
+            await begun.finding
+        call.model = "a larger one"
+        a.embedding.prefetch(call)
+        assert call.sought is begun, "that one has no cache"
 
 
 async def test_vectors_of_another_size_are_forgotten_by_all(server: RedisServer, namespace: str) -> None:

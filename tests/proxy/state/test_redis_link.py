@@ -94,20 +94,40 @@ async def test_who_leaves_takes_nobodys_answer(link: Link) -> None:
     assert await link.ask("ECHO", "b") == b"b"
 
 
+async def test_the_first_time_on_a_connection_a_script_is_sent_whole(script: Script) -> None:
+    async with fake_redis(EVALSHA=b":2\r\n", EVAL=b":1\r\n") as fake:
+        link = to(fake.port)
+        await link.start()
+        assert [await link.run(script, ["{a}"], [1]) for _ in range(3)] == [1, 2, 2]
+        await link.aclose()
+
+
+async def test_what_is_sent_behind_a_new_script_does_not_come_before_it(
+    redis: RedisServer, link: Link, script: Script, keys: RedisKeys
+) -> None:
+    with redis.client as client:
+        client.script_flush()
+    link.send(script, [keys.fleet], [3])
+    assert await link.ask("GET", f"{keys.fleet}:n") == b"3"
+
+
 async def test_an_older_server_gets_scripts_without_flags(script: Script) -> None:
     async with fake_redis(HELLO=hello("6.2.14"), EVALSHA=b"-NOSCRIPT No matching script.\r\n", EVAL=b":1\r\n") as fake:
         link = to(fake.port)
         await link.start()
-        assert await link.run(script, ["{a}"], [1]) == 1
+        assert [await link.run(script, ["{a}"], [1]) for _ in range(2)] == [1, 1]
         await link.aclose()
     old = script.without_flags
-    assert [command[:2] for command in fake.asked[-2:]] == [[b"EVALSHA", old.digest], [b"EVAL", old.source]]
+    sent = [[b"EVAL", old.source], [b"EVALSHA", old.digest], [b"EVAL", old.source]]
+    assert [command[:2] for command in fake.asked[-3:]] == sent
 
 
 async def test_a_script_that_is_sent_again_gets_no_more_time(script: Script) -> None:
-    async with fake_redis(EVALSHA=b"-NOSCRIPT No matching script.\r\n", EVAL=SILENCE) as fake:
+    async with fake_redis(EVALSHA=b"-NOSCRIPT No matching script.\r\n", EVAL=b":1\r\n") as fake:
         link = to(fake.port, 0.05)
         await link.start()
+        await link.run(script, ["{a}"], [1])
+        fake.answers["EVAL"] = SILENCE
         with pytest.raises(StateAway, match="no answer within"):
             await link.run(script, ["{a}"], [1])
         await link.aclose()
