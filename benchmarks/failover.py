@@ -85,22 +85,32 @@ class Relay(threading.Thread):
     async def _serve(self) -> None:
         is_cut, loop = asyncio.Event(), asyncio.get_running_loop()
         self._cut = lambda: loop.call_soon_threadsafe(is_cut.set)
-        await asyncio.start_server(self._join, sock=self.listening)
+        server = await asyncio.start_server(self._join, sock=self.listening)
         await is_cut.wait()
+        server.close()
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from_primary, to_primary = await asyncio.open_connection("127.0.0.1", self._port)
-        loop = asyncio.get_running_loop()
+        loop, writers = asyncio.get_running_loop(), [writer]
 
         async def carry(source: asyncio.StreamReader, give: Callable[[bytes], object]) -> None:
             while data := await source.read(1 << 16):
                 give(data)
 
-        with suppress(asyncio.CancelledError):  # it is cut
-            await asyncio.gather(
-                carry(reader, to_primary.write),
-                carry(from_primary, lambda data: loop.call_later(self._delay_s, writer.write, data)),
-            )
+        def arrive(data: bytes) -> None:
+            if not writer.is_closing():
+                writer.write(data)
+
+        try:
+            with suppress(asyncio.CancelledError, OSError):  # it is cut, or the primary is gone
+                from_primary, to_primary = await asyncio.open_connection("127.0.0.1", self._port)
+                writers.append(to_primary)
+                await asyncio.gather(
+                    carry(reader, to_primary.write),
+                    carry(from_primary, lambda data: loop.call_later(self._delay_s, arrive, data)),
+                )
+        finally:
+            for one in writers:
+                one.transport.abort()
 
 
 async def lost_in(primary: RedisServer, replica: RedisServer, relay: Relay, after_s: float) -> tuple[int, int, float]:
